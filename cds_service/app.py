@@ -1,0 +1,106 @@
+"""The wiring: settings and knowledge in, a Flask application out. Start reading here.
+
+A call goes to `hooks.routes` and comes back with cards, or with the OperationOutcome that `hooks.errors`
+makes of whatever was raised. Every answer gets the headers of `hooks.headers`, and every call one line in
+the log (`log.py`).
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
+from time import perf_counter
+from typing import TextIO
+from uuid import uuid4
+
+import msgspec
+from flask import Flask, Response, g, request
+from werkzeug.exceptions import HTTPException
+
+from cds_service import __version__
+from cds_service.hooks import errors, headers, routes
+from cds_service.knowledge.loader import load
+from cds_service.knowledge.model import Knowledge
+from cds_service.log import make_logger, place_of
+from cds_service.settings import Settings
+
+
+def now_utc() -> datetime:
+    """The time now. The only clock of the service; the rules are told the day."""
+    return datetime.now(UTC)
+
+
+def create_app(
+    settings: Settings,
+    *,
+    knowledge: Knowledge | None = None,
+    clock: Callable[[], datetime] = now_utc,
+    log: TextIO | None = None,
+) -> Flask:
+    """The service as a WSGI application.
+
+    `knowledge` None: what is shipped. `log` None: standard output. Raises KnowledgeError if the knowledge is
+    at fault.
+    """
+    knowledge = knowledge or load()
+    app = Flask("cds_service", static_folder=None)
+    # A redirect to "the right" address would break preflights, so addresses are taken as they come.
+    app.url_map.merge_slashes = False
+    app.url_map.strict_slashes = False
+    app.config["MAX_CONTENT_LENGTH"] = settings.max_body
+    desk = routes.make_desk(knowledge, settings.zone, settings.ehr_profile, clock)
+    app.register_blueprint(routes.make_blueprint(desk))
+    _add_health(app, knowledge.version)
+    _add_errors(app)
+    _add_frame(app, frozenset(settings.origins), log or sys.stdout)
+    return app
+
+
+def _add_health(app: Flask, knowledge_version: str) -> None:
+    """A process that answers here has loaded its knowledge and can answer calls."""
+    body = msgspec.json.encode({"status": "ok", "version": __version__, "knowledge": knowledge_version})
+
+    @app.get("/healthz")
+    def health() -> Response:
+        return Response(body, mimetype="application/json")
+
+
+def _add_errors(app: Flask) -> None:
+    """Every error is an OperationOutcome; the log learns what it was without the words of the request."""
+
+    @app.errorhandler(errors.HookError)
+    def refused(error: errors.HookError) -> Response:
+        g.facts["problems"] = [f"{problem.expression}:{problem.code}" for problem in error.problems]
+        return errors.outcome(error.status, error.problems)
+
+    @app.errorhandler(HTTPException)
+    def http_error(error: HTTPException) -> Response:
+        return errors.http_outcome(error)
+
+    @app.errorhandler(Exception)
+    def crashed(error: Exception) -> Response:
+        g.facts.update(error=type(error).__name__, place=place_of(error))
+        return errors.crash_outcome()
+
+
+def _add_frame(app: Flask, origins: frozenset[str], log: TextIO) -> None:
+    """What happens before and after every call."""
+    logger = make_logger(log)
+
+    @app.before_request
+    def begin() -> Response | None:
+        g.began = perf_counter()
+        g.facts = {"request": str(uuid4()), "method": request.method}
+        return headers.preflight() if request.method == "OPTIONS" else None
+
+    @app.after_request
+    def end(response: Response) -> Response:
+        headers.add_cors(response, request.headers.get("Origin", ""), origins)
+        headers.add_security(response)
+        response.headers[headers.REQUEST_ID] = g.facts["request"]
+        if request.endpoint != "health":
+            ms = round((perf_counter() - g.began) * 1000, 2)
+            level = "error" if "error" in g.facts else "warning" if g.facts.get("failed") else "info"
+            getattr(logger, level)("call", status=response.status_code, ms=ms, **g.facts)
+        return response

@@ -1,0 +1,220 @@
+"""One prefetch value, opened: its entries, and what is not known because of how it came (CDS Hooks, Prefetch).
+
+    absent            the key was not sent                       -> gap
+    null              a search that found nothing                -> no data, noted; the patient: gap
+    text, number, []  an error page, say                         -> gap
+    OperationOutcome  the EHR failed                             -> gap
+    resource          in place of a Bundle                       -> used
+    Bundle            without `entry`: nothing was found; with a `next` page or a `total` beyond it: truncated
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import date
+from typing import Any
+
+import msgspec
+from msgspec import Raw
+
+from cds_service.chart import Gap, Refused, When
+from cds_service.fhir.dates import add_days
+from cds_service.fhir.expected import Expected
+from cds_service.fhir.reading import NOTHING, Entry, Reading, decode, source_of
+from cds_service.fhir.resources import (
+    NULL,
+    Element,
+    MedicationRequest,
+    Observation,
+    OperationOutcome,
+    ServiceRequest,
+    Unreadable,
+    given,
+    loosely,
+    members,
+    whole_number,
+)
+
+HARMLESS = frozenset({"information", "warning", "success"})
+"""Severities of an OperationOutcome beside results that take nothing from them."""
+
+
+class Bundle(Element):
+    """Bundle, its entries still raw inside. Any other resource decodes as one, too."""
+
+    resource_type: str | None = None
+    total: Raw = Raw()
+    link: Raw = Raw()
+    entry: list[Entry] | None = None
+
+
+class Page(msgspec.Struct):
+    """What one key brought."""
+
+    expected: Expected
+    entries: list[Entry]
+    has_next: bool = False
+    total: int | None = None
+    alone: bool = False
+    """True if a resource came in place of a Bundle."""
+
+
+_BUNDLE = msgspec.json.Decoder(Bundle)
+_ENTRY = msgspec.json.Decoder(Entry)
+_ENTRIES = msgspec.json.Decoder(list[Raw])
+_TEXT = msgspec.json.Decoder(str)
+
+
+def open_page(expected: Expected, raw: Raw | None, reading: Reading) -> Page:
+    """The entries under one key. What cannot be known is noted in `reading`."""
+    if raw is None:
+        _gap(reading, expected, "absent", "the key was not sent")
+        return Page(expected, [])
+    try:
+        bundle = _BUNDLE.decode(raw)
+    except RecursionError:
+        _gap(reading, expected, "unreadable", "nested too deeply")
+        return Page(expected, [])
+    except msgspec.DecodeError:
+        return _open_odd(expected, raw, reading)
+    return _opened(expected, bundle.resource_type, bundle, raw, reading)
+
+
+def _opened(
+    expected: Expected, name: str | None, bundle: Bundle, raw: Raw, reading: Reading
+) -> Page:
+    if not name:
+        _gap(reading, expected, "not_fhir", "an object without resourceType")
+        return Page(expected, [])
+    if name != "Bundle":
+        return Page(expected, [Entry(resource=raw)], alone=True)
+    page = Page(expected, bundle.entry or [])
+    if bundle.link:
+        page.has_next = b'"next"' in bytes(bundle.link)
+    if bundle.total:
+        page.total = whole_number(bundle.total)
+    return page
+
+
+def _open_odd(expected: Expected, raw: Raw, reading: Reading) -> Page:
+    """A value that is no object, or a Bundle that is not quite one."""
+    if Raw(bytes(raw).strip()) == NULL:
+        _null(expected, reading)
+        return Page(expected, [])
+    try:
+        parts = members(raw)
+        name = _TEXT.decode(parts.get("resourceType", NULL))
+    except (Unreadable, msgspec.DecodeError):
+        _gap(reading, expected, "not_fhir", "not a FHIR resource")
+        return Page(expected, [])
+    bundle = Bundle(total=parts.get("total", Raw()), link=parts.get("link", Raw()))
+    page = _opened(expected, name, bundle, raw, reading)
+    if not page.alone:
+        page.entries = _odd_entries(expected, parts.get("entry", NULL), reading)
+    return page
+
+
+def _null(expected: Expected, reading: Reading) -> None:
+    if "patient" in expected.covers:
+        _gap(reading, expected, "null", "the value is null")
+    else:
+        # A search that was made and found nothing: known, and shown by `explain` only.
+        reading.gaps.append(Gap(expected.key, "null", "the value is null: nothing was found", NOTHING))
+
+
+def _odd_entries(expected: Expected, raw: Raw, reading: Reading) -> list[Entry]:
+    if not given(raw):
+        return []
+    try:
+        entries = loosely(raw, _ENTRIES)
+    except Unreadable:
+        _gap(reading, expected, "unreadable", "the entries of the Bundle are no list")
+        return []
+    found = []
+    for entry in entries:
+        try:
+            found.append(loosely(entry, _ENTRY))
+        except Unreadable:
+            found.append(Entry(resource=_resource_in(entry)))
+    return found
+
+
+def _resource_in(entry: Raw) -> Raw:
+    """The resource of an entry of which something else cannot be read."""
+    try:
+        return members(entry).get("resource", Raw())
+    except Unreadable:
+        return Raw()
+
+
+def note_outcome(page: Page, entry: Entry, reading: Reading) -> Refused:
+    """An OperationOutcome: a failure makes its key unknown, a remark beside results does not."""
+    try:
+        outcome = decode(entry.resource, "OperationOutcome")
+    except Unreadable:
+        outcome = OperationOutcome()
+    severities = {issue.severity for issue in outcome.issue or ()}
+    source = source_of("OperationOutcome", outcome.id)
+    if not page.alone and severities and severities <= HARMLESS:
+        return Refused(source, "outcome", "a remark of the EHR on the search")
+    codes = sorted({issue.code for issue in outcome.issue or () if issue.code in ISSUE_CODES})
+    _gap(reading, page.expected, "outcome", "the EHR reports a failure" + "".join(f", {code}" for code in codes))
+    return Refused(source, "outcome", "the EHR reports a failure")
+
+
+def note_strangers(page: Page, names: Iterable[str], reading: Reading) -> None:
+    """A value that is one resource of a type that was not asked for, or a Bundle inside a Bundle."""
+    for name in names:
+        if page.alone or name == "Bundle":
+            _gap(reading, page.expected, "wrong_type", f"{name} in place of what was asked for")
+            return
+
+
+def note_truncation(page: Page, matches: list[Any], reading: Reading) -> None:
+    """A gap if there is more than came; `matches` are the resources of the page, None for unreadable ones."""
+    if not page.has_next and (page.total is None or page.total <= len(matches)):
+        return
+    since = _complete_since(matches, reading) if page.expected.newest_first else None
+    _gap(reading, page.expected, "truncated", "only the first page came", since)
+
+
+def _complete_since(matches: list[Any], reading: Reading) -> date | None:
+    """The day from which on nothing is missing, if the entries really come in descending order.
+
+    The last entry's own day may go on on the next page, so completeness begins on the day after.
+    """
+    last: When | None = None
+    for match in matches:
+        when = reading.calendar.when(_sorted_by(match))
+        if when is None or (last is not None and when.day > last.day):
+            return None
+        last = when
+    return None if last is None else add_days(last.last_day, 1)
+
+
+def _sorted_by(resource: Any) -> str | None:
+    """What a server orders these resources by."""
+    if isinstance(resource, Observation):
+        period = resource.effective_period
+        return resource.effective_date_time or resource.effective_instant or (period and (period.end or period.start))
+    if isinstance(resource, MedicationRequest | ServiceRequest):
+        return resource.authored_on
+    return None
+
+
+def note_empty_entries(page: Page, count: int, reading: Reading) -> None:
+    """Entries without a resource: something was there that cannot be read."""
+    if count:
+        _gap(reading, page.expected, "unreadable", f"{count} of {len(page.entries)} entries hold no resource")
+
+
+def _gap(reading: Reading, expected: Expected, kind: Any, detail: str, since: date | None = None) -> None:
+    reading.gaps.append(Gap(expected.key, kind, detail, expected.covers, since))
+
+
+# Codes of issues that are shown: the words of the standard, never a text of the EHR.
+ISSUE_CODES = frozenset(
+    "invalid structure required value invariant security login unknown expired forbidden suppressed processing "
+    "not-supported duplicate multiple-matches not-found deleted too-long code-invalid extension too-costly "
+    "business-rule conflict transient lock-error no-store exception timeout incomplete throttled informational".split()
+)

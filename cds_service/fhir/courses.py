@@ -1,0 +1,188 @@
+"""From single prescriptions to courses: one continuous therapy over renewals and products (2.2, 0.4.7).
+
+A course goes on as long as the next record begins within the gap, counted from the end of the supply before it
+where that is known, else from its date. A renewal never moves the start.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date, timedelta
+from decimal import Decimal
+
+import msgspec
+
+from cds_service.chart import Form, Supply, Therapy
+from cds_service.fhir.dates import add_days
+
+RENEWAL_SLACK = timedelta(days=14)
+"""A product whose supply ended this long before a renewal still counts as the one that is renewed."""
+
+
+class Piece(msgspec.Struct, frozen=True):
+    """One medication record of one therapy key."""
+
+    key: str
+    agent: str
+    form: Form
+    source: str
+    recognised: str
+    active: bool
+    """True if its own status says that the therapy goes on."""
+    start: date | None
+    supply_end: date | None = None
+    """Day on which the supply runs out, where it is known."""
+    end: date | None = None
+    """Day on which a record that is over ended; None for an active one."""
+    systemic: bool = False
+    from_text: bool = False
+    on_hold: bool = False
+    dose_text: str = ""
+    dose: tuple[str, ...] = ()
+    weekly_mg: Decimal | None = None
+    strength: tuple[tuple[str, ...], ...] = ()
+    renews: str | None = None
+    """Reference of the prescription before it, '' if it is not named, None if there is none."""
+
+    @property
+    def reach(self) -> date | None:
+        """Day from which the gap to the next record is counted."""
+        return self.end or self.supply_end or self.start
+
+
+def therapies(pieces: Sequence[Piece], gap_days: int) -> tuple[Therapy, ...]:
+    """All courses, by key, the newest of a key first. `gap_days` is the longest pause inside a course."""
+    by_key: dict[str, list[Piece]] = {}
+    for piece in pieces:
+        by_key.setdefault(piece.key, []).append(piece)
+    found = []
+    for key in sorted(by_key):
+        courses = _chained(by_key[key], gap_days)
+        known = frozenset(piece.source for piece in by_key[key])
+        # Of several courses with a record that was never closed only the newest can still be running.
+        running = max((n for n, course in enumerate(courses) if _active(course)), default=-1)
+        found.extend(_therapy(course, n == running, known) for n, course in reversed(list(enumerate(courses))))
+    return tuple(found)
+
+
+def _active(course: Sequence[Piece]) -> bool:
+    return any(piece.active for piece in course)
+
+
+def _order(piece: Piece) -> tuple[date, str, str]:
+    return piece.start or date.min, piece.source, piece.agent
+
+
+def _chained(pieces: Sequence[Piece], gap_days: int) -> list[list[Piece]]:
+    """The courses, oldest first, each with its pieces oldest first."""
+    dated = sorted((piece for piece in pieces if piece.start is not None), key=_order)
+    undated = sorted((piece for piece in pieces if piece.start is None), key=_order)
+    courses: list[list[Piece]] = []
+    reach = date.min
+    for piece in dated:
+        if piece.start is None or piece.reach is None:
+            continue
+        if courses and (piece.start - reach).days <= gap_days:
+            courses[-1].append(piece)
+            reach = max(reach, piece.reach)
+        else:
+            courses.append([piece])
+            reach = piece.reach
+    if undated:
+        # A record without any date says that the therapy goes on, not since when.
+        running = [course for course in courses if _active(course)][-1:] or courses[-1:]
+        if running:
+            running[0][:0] = undated
+        else:
+            courses.append(undated)
+    return courses
+
+
+def _therapy(course: Sequence[Piece], current: bool, known: frozenset[str]) -> Therapy:
+    newest_first = [*reversed(course)]
+    # What is running stands before what is over; among equals the later one.
+    newest_first.sort(key=lambda piece: (piece.active, piece.start or date.min), reverse=True)
+    newest = newest_first[0]
+    coded = next((piece for piece in newest_first if not piece.from_text), newest)
+    held = [piece for piece in course if piece.active]
+    return Therapy(
+        key=newest.key,
+        current=current,
+        start=_start(course, known),
+        end=None if current else max((_over(piece) for piece in course), default=None),
+        supplies=tuple(_supply(piece, newest, current) for piece in newest_first),
+        recognised=coded.recognised,
+        from_text=coded.from_text,
+        dose_changed=_dose_changed(course),
+        on_hold=current and all(piece.on_hold for piece in held),
+        sources=tuple(dict.fromkeys(piece.source for piece in newest_first)),
+    )
+
+
+def _over(piece: Piece) -> date:
+    return piece.end or piece.supply_end or piece.start or date.min
+
+
+def _start(course: Sequence[Piece], known: frozenset[str]) -> date | None:
+    """First day of the course; None if the record before the first one is not in the chart."""
+    first = next((piece for piece in course if piece.start is not None), None)
+    if first is None or (first.renews is not None and first.renews not in known):
+        return None
+    return first.start
+
+
+def _supply(piece: Piece, newest: Piece, current: bool) -> Supply:
+    end = piece.end
+    if piece.active and not (current and piece is newest):
+        # A later record took over when this supply ran out; without a known end both are taken to go on.
+        end = piece.supply_end if current else _over(piece)
+    return Supply(
+        agent=piece.agent,
+        form=piece.form,
+        start=piece.start,
+        end=end,
+        dose_text=piece.dose_text,
+        weekly_mg=piece.weekly_mg,
+        source=piece.source,
+        systemic=piece.systemic,
+    )
+
+
+def _dose_changed(course: Sequence[Piece]) -> date | None:
+    """Latest day on which a product or dose began that was not among those before it."""
+    dated = [piece for piece in course if piece.start is not None]
+    changed = None
+    for number, piece in enumerate(dated):
+        before = _running_before(dated[:number], piece.start or date.min)
+        if before and not any(_same(piece, other) for other in before):
+            changed = piece.start
+    return changed
+
+
+def _running_before(earlier: Sequence[Piece], day: date) -> list[Piece]:
+    """Records that were running when a new one began on `day`: those of the latest date, and unfinished ones."""
+    earlier = [piece for piece in earlier if piece.start is not None and piece.start < day]
+    if not earlier:
+        return []
+    latest = earlier[-1].start
+    unfinished = add_days(day, -RENEWAL_SLACK.days)
+    return [
+        piece
+        for piece in earlier
+        if piece.start == latest or ((piece.end or piece.supply_end) or date.min) >= unfinished
+    ]
+
+
+def _same(one: Piece, other: Piece) -> bool:
+    """True if nothing shows that product or dose differ. What one of the two does not say is no difference."""
+    if one.strength and other.strength and one.strength != other.strength:
+        return False
+    if "unknown" not in (one.form, other.form) and one.form != other.form:
+        return False
+    short, long = sorted((one.agent.casefold(), other.agent.casefold()), key=len)
+    if not long.startswith(short):
+        return False
+    if one.dose and other.dose:
+        return one.dose == other.dose
+    texts = [" ".join(piece.dose_text.casefold().split()) for piece in (one, other)]
+    return not all(texts) or texts[0] == texts[1]

@@ -1,0 +1,88 @@
+"""FHIR dates: partial ones, zoned ones, and what is none at all (clinical reference 4.1.2, 0.4.11, 0.4.33)."""
+
+from __future__ import annotations
+
+from calendar import monthrange
+from datetime import date, datetime, timedelta, tzinfo
+
+from cds_service.chart import When
+
+_YEAR, _MONTH, _DAY = 4, 7, 10
+
+
+class Calendar:
+    """Reads the dates of one chart. Equal strings are read once: the results of one sample share theirs."""
+
+    def __init__(self, zone: tzinfo) -> None:
+        """`zone` is the site's: a date with an offset falls on the calendar day that it was there."""
+        self._zone = zone
+        self._read: dict[str, When | None] = {}
+
+    def when(self, text: str | None) -> When | None:
+        """The date that `text` names; None if it names none. Never raises."""
+        if text is None:
+            return None
+        try:
+            return self._read[text]
+        except KeyError:
+            pass
+        found = self._read[text] = _parse(text, self._zone)
+        return found
+
+    def day(self, text: str | None) -> date | None:
+        """The calendar day; the first one of a month or a year."""
+        found = self.when(text)
+        return None if found is None else found.day
+
+    def last_day(self, text: str | None) -> date | None:
+        """The calendar day; the last one of a month or a year."""
+        found = self.when(text)
+        return None if found is None else found.last_day
+
+
+def _parse(text: str, zone: tzinfo) -> When | None:
+    text = text.strip()
+    try:
+        if len(text) > _DAY:
+            return _timed(text, zone)
+        if len(text) == _DAY and text[4] == "-" == text[7]:
+            day = date.fromisoformat(text)
+            return When(day, day)
+        if len(text) == _MONTH and text[4] == "-" and text.isascii() and (text[:4] + text[5:]).isdecimal():
+            year, month = int(text[:4]), int(text[5:])
+            return When(date(year, month, 1), date(year, month, monthrange(year, month)[1]), "month")
+        if len(text) == _YEAR and text.isascii() and text.isdecimal():
+            return When(date(int(text), 1, 1), date(int(text), 12, 31), "year")
+    except ValueError:
+        pass
+    return None
+
+
+def _timed(text: str, zone: tzinfo) -> When | None:
+    """A date with a time. Without an offset it stays on its calendar day."""
+    if text[10] not in "Tt " or text[4] != "-" or text[7] != "-" or text[11:13] == "24":
+        return None
+    if text[16:19] == ":60":  # a leap second, which FHIR allows and Python does not
+        text = f"{text[:16]}:59{text[19:]}"
+    moment = datetime.fromisoformat(text[:-1] + "+00:00" if text[-1] in "Zz" else text)
+    if moment.tzinfo is None:
+        day = moment.date()
+        moment = moment.replace(tzinfo=zone)
+    else:
+        day = _local_day(moment, zone)
+    return When(day, day, "time", moment, moment.hour, moment.minute)
+
+
+def _local_day(moment: datetime, zone: tzinfo) -> date:
+    try:
+        return moment.astimezone(zone).date()
+    except OverflowError:  # within a day of the first or the last date there is
+        return moment.date()
+
+
+def add_days(day: date, days: int) -> date:
+    """`day` plus `days`, held inside the calendar."""
+    try:
+        return day + timedelta(days=days)
+    except OverflowError:
+        return date.max if days > 0 else date.min

@@ -1,0 +1,143 @@
+"""From JSON to the structs of `resources`, with what can be saved of resources that are not quite FHIR.
+
+What the structs refuse, because a list was sent as a single object or an unimportant element has a wrong type,
+`salvage` may still read. What stays unreadable raises `Unreadable`, also nesting without end.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from functools import cache
+from typing import Any, TypeVar
+
+import msgspec
+from msgspec import Raw
+
+from cds_service.fhir import resources as fhir
+
+NULL = Raw(b"null")
+
+MOST_CHARACTERS = 48
+MOST_DIGITS = 40
+MOST_EXPONENT = 30
+
+T = TypeVar("T")
+
+TYPES: dict[str, type[Any]] = {
+    "Observation": fhir.Observation,
+    "MedicationRequest": fhir.MedicationRequest,
+    "MedicationStatement": fhir.MedicationStatement,
+    "MedicationDispense": fhir.MedicationDispense,
+    "MedicationAdministration": fhir.MedicationAdministration,
+    "Medication": fhir.Medication,
+    "Condition": fhir.Diagnosis,
+    "Procedure": fhir.ProcedureResource,
+    "Device": fhir.DeviceResource,
+    "ServiceRequest": fhir.ServiceRequest,
+    "Patient": fhir.PatientResource,
+    "OperationOutcome": fhir.OperationOutcome,
+}
+DECODERS: dict[str, msgspec.json.Decoder[Any]] = {name: msgspec.json.Decoder(kind) for name, kind in TYPES.items()}
+
+# Without these a resource cannot be understood, or would be understood wrongly; anything else may be left out.
+_NEEDED: dict[str, frozenset[str]] = {
+    "Observation": frozenset(fhir.Observation.__struct_fields__)
+    - {"id", "issued", "specimen", "meta", "interpretation", "reference_range", "text"},
+    "MedicationRequest": frozenset(fhir.Drug.__struct_fields__) - {"id"} | {"intent", "do_not_perform"},
+    "MedicationStatement": frozenset(fhir.Drug.__struct_fields__) - {"id"} | {"adherence"},
+    "MedicationDispense": frozenset(fhir.Drug.__struct_fields__) - {"id"} | {"days_supply"},
+    "MedicationAdministration": frozenset(fhir.Drug.__struct_fields__) - {"id"},
+    "Condition": frozenset({"resource_type", "subject", "code", "clinical_status", "verification_status"}),
+    "Procedure": frozenset({"resource_type", "subject", "code", "status"}),
+    "Device": frozenset({"resource_type", "patient", "type", "status"}),
+    "ServiceRequest": frozenset({"resource_type", "subject", "code", "status", "intent", "do_not_perform"}),
+    "Patient": frozenset(fhir.PatientResource.__struct_fields__),
+}
+
+_MEMBERS = msgspec.json.Decoder(dict[str, Raw])
+_ITEMS = msgspec.json.Decoder(list[Raw])
+
+
+class Unreadable(ValueError):
+    """JSON that is not what it should be. The message holds nothing of its content."""
+
+
+def given(raw: Raw) -> bool:
+    """True if the element is there and not `null`."""
+    return bool(raw) and raw != NULL
+
+
+def members(raw: Raw | bytes) -> dict[str, Raw]:
+    """The members of a JSON object. Raises Unreadable for anything else."""
+    try:
+        return _MEMBERS.decode(raw)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise Unreadable("not a JSON object") from error
+
+
+def loosely(raw: Raw, decoder: msgspec.json.Decoder[T]) -> T:
+    """Decode, also a single value in place of a list of one, or the reverse. Raises Unreadable."""
+    try:
+        return decoder.decode(raw)
+    except msgspec.DecodeError:
+        pass
+    except RecursionError as error:
+        raise Unreadable("nested too deeply") from error
+    try:
+        return decoder.decode(b"[" + bytes(raw) + b"]")
+    except (msgspec.DecodeError, RecursionError):
+        pass
+    try:
+        (only,) = _ITEMS.decode(raw)
+        return decoder.decode(only)
+    except (msgspec.DecodeError, RecursionError, ValueError) as error:
+        raise Unreadable("an element has a wrong type") from error
+
+
+def salvage(raw: Raw, name: str) -> Any:
+    """A resource of type `name`, element by element. Raises Unreadable if one that matters cannot be read."""
+    parts = members(raw)
+    needed = _NEEDED.get(name, frozenset())
+    values = {}
+    for field, encoded, decoder in _fields(name):
+        part = parts.get(encoded)
+        if part is None:
+            continue
+        try:
+            values[field] = loosely(part, decoder)
+        except Unreadable:
+            if field in needed:
+                raise
+    return TYPES[name](**values)
+
+
+@cache
+def _fields(name: str) -> tuple[tuple[str, str, msgspec.json.Decoder[Any]], ...]:
+    fields = msgspec.structs.fields(TYPES[name])
+    return tuple((field.name, field.encode_name, msgspec.json.Decoder(field.type)) for field in fields)
+
+
+def number(raw: Raw) -> tuple[Decimal, str]:
+    """A JSON number exactly, and as it was written.
+
+    Raises Unreadable if it is none, or beyond 40 digits or an exponent of 30: no laboratory writes such numbers,
+    and calculating with them costs memory.
+    """
+    text = str(raw, "ascii", "replace")
+    if len(text) > MOST_CHARACTERS or not (text[:1].isdecimal() or text[:1] == "-"):
+        raise Unreadable("not a number of ordinary size")
+    mantissa, _, exponent = text.replace("E", "e").partition("e")
+    if len(mantissa) > MOST_DIGITS and sum(map(str.isdigit, mantissa)) > MOST_DIGITS:
+        raise Unreadable("not a number of ordinary size")
+    if exponent and abs(int(exponent)) > MOST_EXPONENT:
+        raise Unreadable("not a number of ordinary size")
+    return Decimal(text), text
+
+
+def whole_number(raw: Raw) -> int | None:
+    """A JSON number that is a whole one, else None."""
+    try:
+        value, _ = number(raw)
+    except Unreadable:
+        return None
+    return int(value) if value == value.to_integral_value() else None

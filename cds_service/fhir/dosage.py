@@ -1,0 +1,173 @@
+"""How much, how often, which way: dose text, mg per week, dose form, days of supply."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import NamedTuple
+
+from cds_service.chart import Form
+from cds_service.fhir.recognition import Drug
+from cds_service.fhir.resources import Concept, Dosage, Quantity, Raw, Repeat, Unreadable, given, number
+from cds_service.fhir.terms import fold
+from cds_service.knowledge.model import Knowledge
+
+WEEK = Decimal(7)
+TIME = {
+    "s": (Decimal(1), Decimal(86400)),
+    "min": (Decimal(1), Decimal(1440)),
+    "h": (Decimal(1), Decimal(24)),
+    "d": (Decimal(1), Decimal(1)),
+    "wk": (Decimal(7), Decimal(1)),
+    "mo": (Decimal("30.4375"), Decimal(1)),
+    "a": (Decimal("365.25"), Decimal(1)),
+}
+"""Units of time in days as UCUM defines them, as fractions, so that 168 h are exactly a week."""
+_WORDS = {"day": "d", "days": "d", "week": "wk", "weeks": "wk", "month": "mo", "months": "mo", "year": "a", "years": "a"}
+_MOST_DAYS = 36525
+
+_PER_ML = re.compile(r"(\d+(?:\.\d+)?) ?mg/ml\b")
+_STRENGTH = re.compile(r"(\d+(?:\.\d+)?) ?(mg|mcg|ug|g|ml|unt|units?|iu|mmol|%|hr)(?!\w)(?:/([a-z]+))?")
+_MICROGRAM = {"mcg": "ug"}
+
+
+class Dose(NamedTuple):
+    """The dose of one record."""
+
+    text: str
+    weekly_mg: Decimal | None
+    amount: tuple[str, ...]
+    """Amount, unit and rhythm as numbers; () where they are not given as such."""
+
+
+def dose_of(dosages: Sequence[Dosage], names: Sequence[str]) -> Dose:
+    """Text and amount of a dosage. `names` are those of the product: they may tell mg per mL.
+
+    mg per week needs one single dosage with amount, frequency and period; anything less is None.
+    """
+    texts = [_text(dosage) for dosage in dosages]
+    text = "; ".join(text for text in texts if text)
+    if len(dosages) != 1:
+        return Dose(text, None, ())
+    quantity, repeat = _quantity(dosages[0]), _repeat(dosages[0])
+    if quantity is None or repeat is None:
+        return Dose(text, None, ())
+    try:
+        value, _ = number(quantity.value)
+        doses_a_week = _doses_a_week(repeat)
+    except Unreadable:
+        return Dose(text, None, ())
+    unit = (quantity.code or quantity.unit or "").strip()
+    amount = (str(value.normalize()), unit, str(doses_a_week.normalize()))
+    if dosages[0].as_needed_boolean:
+        return Dose(text, None, amount)
+    if unit == "mg":
+        return Dose(text, value * doses_a_week, amount)
+    concentration = _mg_per_ml(names) if unit.casefold() == "ml" else None
+    return Dose(text, None if concentration is None else value * concentration * doses_a_week, amount)
+
+
+def _quantity(dosage: Dosage) -> Quantity | None:
+    if dosage.dose_and_rate:
+        return dosage.dose_and_rate[0].dose_quantity if len(dosage.dose_and_rate) == 1 else None
+    return dosage.dose
+
+
+def _repeat(dosage: Dosage) -> Repeat | None:
+    return dosage.timing.repeat if dosage.timing else None
+
+
+def _doses_a_week(repeat: Repeat) -> Decimal:
+    """Raises Unreadable unless frequency, period and its unit say it without a range."""
+    unit = TIME.get(repeat.period_unit or "")
+    if unit is None or given(repeat.frequency_max) or given(repeat.period_max):
+        raise Unreadable("no full timing")
+    frequency, _ = number(repeat.frequency)
+    period, _ = number(repeat.period)
+    if frequency <= 0 or period <= 0:
+        raise Unreadable("no full timing")
+    days, share = unit
+    return frequency * WEEK * share / (period * days)
+
+
+def _mg_per_ml(names: Sequence[str]) -> Decimal | None:
+    found = {match for name in names for match in _PER_ML.findall(fold(name))}
+    return Decimal(found.pop()) if len(found) == 1 else None
+
+
+def _text(dosage: Dosage) -> str:
+    """The dosage in words: those of the chart, else put together from its parts."""
+    if dosage.text and dosage.text.strip():
+        return dosage.text.strip()
+    quantity, repeat = _quantity(dosage), _repeat(dosage)
+    parts = []
+    if quantity is not None and given(quantity.value):
+        parts.append(f"{_written(quantity.value)} {quantity.unit or quantity.code or ''}".strip())
+    if repeat is not None and given(repeat.period) and repeat.period_unit:
+        times = _written(repeat.frequency) if given(repeat.frequency) else "1"
+        parts.append(f"{times} per {_written(repeat.period)} {repeat.period_unit}")
+    return ", ".join(parts)
+
+
+def _written(raw: Raw) -> str:
+    try:
+        return number(raw)[1]
+    except Unreadable:
+        return "?"
+
+
+def days_of(quantity: Quantity | None) -> int | None:
+    """A duration in whole days; None if it is none or absurd."""
+    if quantity is None:
+        return None
+    try:
+        value, _ = number(quantity.value)
+    except Unreadable:
+        return None
+    word = (quantity.code or quantity.unit or "").strip().casefold()
+    unit = TIME.get(_WORDS.get(word, word))
+    if unit is None:
+        return None
+    days = value * unit[0] / unit[1]
+    return round(days) if 0 < days <= _MOST_DAYS else None
+
+
+def strength_of(name: str) -> tuple[tuple[str, ...], ...]:
+    """The numbers with a unit in a product's name, in order: what makes two products of one agent differ."""
+    return tuple(
+        (amount, _MICROGRAM.get(unit, unit), per) for amount, unit, per in _STRENGTH.findall(fold(name))
+    )
+
+
+def form_of(drug: Drug, dosages: Sequence[Dosage], names: Sequence[str], knowledge: Knowledge) -> Form:
+    """Dose form: of the product, else by the route of the dosage, else by words in the drug's name."""
+    if drug.form != "unknown":
+        return drug.form
+    named = _by_words(names, knowledge)
+    for dosage in dosages:
+        routed = _route(dosage.route, knowledge)
+        if routed != "unknown":
+            # "Transdermal" is the route of gels and of patches; the name tells them apart.
+            return named if routed == "topical" and named == "patch" else routed
+    return named
+
+
+def _route(route: Concept | None, knowledge: Knowledge) -> Form:
+    if route is None:
+        return "unknown"
+    codings = route.coding or ()
+    for coding in codings:
+        form = knowledge.routes.get((coding.system or "", coding.code or ""))
+        if form is not None:
+            return form
+    return _by_words([route.text or "", *(coding.display or "" for coding in codings)], knowledge)
+
+
+def _by_words(texts: Sequence[str], knowledge: Knowledge) -> Form:
+    for text in texts:
+        folded = fold(text)
+        for pattern, form in knowledge.route_words:
+            if folded and pattern.search(folded):
+                return form
+    return "unknown"

@@ -1,0 +1,319 @@
+"""MedicationRequest, Statement, Dispense and Administration -> pieces of courses, and drafts (2.2, 0.4.7).
+
+Whether a record stands for a therapy that goes on is decided by its status and intent; dispenses and
+administrations speak only as long as their supply can reach.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import date
+from decimal import Decimal
+from typing import Any, NamedTuple
+
+import msgspec
+
+from cds_service.chart import Draft, Refused
+from cds_service.fhir import resources as fhir
+from cds_service.fhir.courses import Piece
+from cds_service.fhir.dates import add_days
+from cds_service.fhir.dosage import Dose, days_of, dose_of, form_of, strength_of
+from cds_service.fhir.reading import Entry, Reading, decode, source_of
+from cds_service.fhir.recognition import Drug, Names, Recogniser
+from cds_service.fhir.resources import Unreadable, given
+
+AREA = frozenset({"medications"})
+ORDERS = frozenset({"order", "original-order", "reflex-order", "filler-order", "instance-order"})
+"""Intents that are orders; the others are wishes (2.2)."""
+GOES_ON = frozenset({"active", "on-hold"})
+IS_OVER = frozenset({"completed", "stopped", "ended"})
+GIVEN = frozenset({"completed", "in-progress"})
+
+_CONTAINED = msgspec.json.Decoder(list[msgspec.Raw])
+_PRIOR = msgspec.json.Decoder(fhir.Reference)
+
+
+class Span(NamedTuple):
+    """When one record begins and ends."""
+
+    active: bool
+    start: date | None
+    supply_end: date | None
+    end: date | None
+
+
+class Medications:
+    """Collects the medication records and drafts of one chart."""
+
+    def __init__(self, reading: Reading, gap_days: int, reach: Decimal) -> None:
+        """`gap_days` ends a record without any end; a dispense reaches `reach` times its supply."""
+        self.pieces: list[Piece] = []
+        self.drafts: list[Draft] = []
+        self._reading = reading
+        self._recogniser = Recogniser(reading.terms)
+        self._gap_days = gap_days
+        self._reach = reach
+        self._days = reading.calendar
+
+    # -- the four kinds of record --------------------------------------------------------------------
+
+    def request(self, record: fhir.MedicationRequest) -> Refused | None:
+        """A prescription. A missing intent is taken for an order; a missing status cannot be judged."""
+        source = source_of("MedicationRequest", record.id)
+        if record.do_not_perform:
+            return Refused(source, "not_a_therapy", "it says that the drug is not to be given")
+        if record.intent is not None and record.intent not in ORDERS:
+            return Refused(source, "not_an_order", "its intent is not an order")
+        dosages = record.dosage_instruction or ()
+        return self._take(record, source, dosages, lambda: self._span_of_request(record, dosages), prior_of(record))
+
+    def statement(self, record: fhir.MedicationStatement) -> Refused | None:
+        """What somebody says that the patient takes."""
+        source = source_of("MedicationStatement", record.id)
+        return self._take(record, source, record.dosage or (), lambda: self._span_of_statement(record))
+
+    def dispense(self, record: fhir.MedicationDispense) -> Refused | None:
+        """What the pharmacy handed over."""
+        source = source_of("MedicationDispense", record.id)
+        when = self._days.day(record.when_handed_over) or self._days.day(record.when_prepared)
+        return self._take(
+            record, source, record.dosage_instruction or (), lambda: self._handed(record.status, when, record)
+        )
+
+    def administration(self, record: fhir.MedicationAdministration) -> Refused | None:
+        """What was given. How long it lasts is not in the record."""
+        source = source_of("MedicationAdministration", record.id)
+        period = record.effective_period or record.occurence_period or fhir.Period()
+        when = self._days.day(record.effective_date_time or record.occurence_date_time or period.start or period.end)
+        dosages = (record.dosage,) if record.dosage else ()
+        return self._take(record, source, dosages, lambda: self._handed(record.status, when, None))
+
+    def _take(
+        self,
+        record: fhir.Drug,
+        source: str,
+        dosages: Sequence[fhir.Dosage],
+        span_of: Callable[[], Span | Refused],
+        prior: str | None = None,
+    ) -> Refused | None:
+        if not self._reading.is_about_patient(record.subject):
+            return other_patient(source, AREA)
+        if record.status is None:
+            return Refused(source, "no_status", "it has no status", AREA, tell=True)
+        span = span_of()
+        if isinstance(span, Refused):
+            return msgspec.structs.replace(span, source=source)
+        found = self._recognise(record, source)
+        if isinstance(found, Refused):
+            return found
+        drugs, names = found
+        dose = dose_of(dosages, [*names, *(drug.product for drug in drugs)])
+        for drug in drugs:
+            self.pieces.append(self._piece(drug, span, dose, dosages, names, source, record.status, prior))
+        return None
+
+    def _piece(  # noqa: PLR0913 - the parts of one record, taken apart once
+        self,
+        drug: Drug,
+        span: Span,
+        dose: Dose,
+        dosages: Sequence[fhir.Dosage],
+        names: Sequence[str],
+        source: str,
+        status: str,
+        prior: str | None,
+    ) -> Piece:
+        return Piece(
+            key=drug.key,
+            agent=drug.agent,
+            form=form_of(drug, dosages, names, self._reading.knowledge),
+            source=source,
+            recognised=drug.recognised,
+            active=span.active,
+            start=span.start,
+            supply_end=span.supply_end,
+            end=span.end,
+            systemic=drug.systemic,
+            from_text=drug.from_text,
+            on_hold=status == "on-hold",
+            dose_text=dose.text,
+            dose=dose.amount,
+            weekly_mg=dose.weekly_mg,
+            strength=strength_of(drug.product) or strength_of(names[0] if names else ""),
+            renews=prior,
+        )
+
+    # -- dates ---------------------------------------------------------------------------------------
+
+    def _span_of_request(self, record: fhir.MedicationRequest, dosages: Sequence[fhir.Dosage]) -> Span | Refused:
+        supply = record.dispense_request or fhir.DispenseRequest()
+        validity = supply.validity_period or fhir.Period()
+        bounds = [bound for dosage in dosages if (bound := _bounds(dosage)) is not None]
+        starts = [validity.start, record.authored_on, *(bound.start for bound in bounds)]
+        start = min((day for text in starts if (day := self._days.day(text)) is not None), default=None)
+        given_out = self._days.day(record.authored_on) or start
+        duration = days_of(supply.expected_supply_duration)
+        runs_out = None
+        if duration is not None and given_out is not None:
+            repeats = fhir.whole_number(supply.number_of_repeats_allowed) or 0
+            runs_out = add_days(given_out, duration * (1 + min(max(repeats, 0), 1000)))
+        stated = [self._days.last_day(validity.end), *(self._days.last_day(bound.end) for bound in bounds)]
+        ends = [day for day in (runs_out, *stated) if day is not None]
+        supply_end = runs_out or (ends[0] if ends else None)
+        return self._span(record.status, start, given_out, supply_end, min(ends, default=None))
+
+    def _span_of_statement(self, record: fhir.MedicationStatement) -> Span | Refused:
+        period = record.effective_period or fhir.Period()
+        starts = [record.effective_date_time, period.start, record.date_asserted]
+        start = min((day for text in starts if (day := self._days.day(text)) is not None), default=None)
+        end = self._days.last_day(period.end)
+        status = record.status
+        if status == "recorded":  # R5: whether it is taken stands in `adherence`
+            codings = record.adherence.code.coding if record.adherence and record.adherence.code else None
+            taking = any(coding.code in ("taking", "on-hold") for coding in codings or ())
+            status = "active" if taking else "unknown"
+        return self._span(status, start, start, end, end)
+
+    def _span(
+        self, status: str | None, start: date | None, base: date | None, supply_end: date | None, end: date | None
+    ) -> Span | Refused:
+        if status in GOES_ON:
+            return Span(True, start, supply_end, None)
+        if status not in IS_OVER:
+            return Refused("", "not_a_therapy", "its status says that it is no therapy")
+        if start is None or base is None:
+            return Refused("", "past_without_date", "a therapy that is over, without a date")
+        if end is None:
+            end = add_days(base, self._gap_days)
+        return Span(False, start, supply_end, max(start, min(end, self._reading.as_of)))
+
+    def _handed(
+        self, status: str | None, when: date | None, record: fhir.MedicationDispense | None
+    ) -> Span | Refused:
+        if status not in GIVEN:
+            return Refused("", "not_a_therapy", "its status says that nothing was given")
+        if when is None:
+            return Refused("", "past_without_date", "a drug that was given, without a date", AREA, tell=True)
+        supply = days_of(record.days_supply) if record is not None else None
+        if supply is None:
+            active = record is None and status == "in-progress"
+            end = None if active else max(when, min(add_days(when, self._gap_days), self._reading.as_of))
+            return Span(active, when, None, end)
+        if self._reading.as_of <= add_days(when, int(supply * self._reach)):
+            return Span(True, when, add_days(when, supply), None)
+        return Span(False, when, add_days(when, supply), add_days(when, supply))
+
+    # -- which drug ----------------------------------------------------------------------------------
+
+    def _recognise(self, record: fhir.Drug, source: str) -> tuple[tuple[Drug, ...], list[str]] | Refused:
+        names, missing = self._names(record)
+        drugs = self._recogniser.drugs(names)
+        texts = names.texts()
+        if drugs is None:
+            return Refused(source, "not_monitored", "a known product that is not monitored")
+        if drugs:
+            return drugs, texts
+        if missing and not texts:
+            return Refused(source, "medication_missing", "its medication did not come with it", AREA, tell=True)
+        return Refused(source, "unknown_drug", "its drug is not among those that are known")
+
+    def _names(self, record: fhir.Drug) -> tuple[Names, bool]:
+        """Everything that names the drug, and whether a Medication that it refers to is missing."""
+        either = record.medication or fhir.CodeableReference()
+        own = record.medication_codeable_concept or either.concept
+        reference = record.medication_reference or either.reference
+        if reference is None or not reference.reference:
+            return Names(own, reference=reference), False
+        medication = self._medication(reference.reference, record.contained)
+        if medication is None:
+            return Names(own, reference=reference), True
+        concepts = [
+            concept
+            for part in medication.ingredient or ()
+            if part.is_active is not False
+            and (concept := part.item_codeable_concept or (part.item and part.item.concept)) is not None
+        ]
+        return Names(own, medication.code, concepts, reference), False
+
+    def _medication(self, reference: str, contained: msgspec.Raw) -> fhir.Medication | None:
+        raw = _contained(reference[1:], contained) if reference.startswith("#") else self._bundled(reference)
+        if raw is None:
+            return None
+        try:
+            medication: Any = decode(raw, "Medication")
+        except Unreadable:
+            return None
+        return medication if isinstance(medication, fhir.Medication) else None
+
+    def _bundled(self, reference: str) -> msgspec.Raw | None:
+        found = self._reading.look_up(reference)
+        if found is None:
+            return None
+        self._reading.medications_used.add(id(found[1]))
+        return found[1].resource
+
+    # -- drafts --------------------------------------------------------------------------------------
+
+    def draft(self, record: fhir.MedicationRequest, entry: Entry, selections: frozenset[str] | None) -> Refused | None:
+        """A drafted prescription: nothing but the drug has to be there."""
+        source = source_of("MedicationRequest", record.id)
+        if not self._reading.is_about_patient(record.subject):
+            return other_patient(source, AREA)
+        if record.do_not_perform or record.status in ("cancelled", "entered-in-error"):
+            return Refused(source, "not_a_therapy", "it says that the drug is not to be given")
+        found = self._recognise(record, source)
+        if isinstance(found, Refused):
+            return found
+        drugs, names = found
+        dosages = record.dosage_instruction or ()
+        selected = selections is None or not selections.isdisjoint((source, record.id, entry.full_url))
+        for drug in drugs:
+            self.drafts.append(
+                Draft(
+                    key=drug.key,
+                    agent=drug.agent,
+                    form=form_of(drug, dosages, names, self._reading.knowledge),
+                    source=source,
+                    selected=selected,
+                    recognised=drug.recognised,
+                    from_text=drug.from_text,
+                    weekly_mg=dose_of(dosages, [*names, drug.product]).weekly_mg,
+                    name=names[0] if names else drug.product,
+                    systemic=drug.systemic,
+                )
+            )
+        return None
+
+
+def other_patient(source: str, covers: frozenset[str]) -> Refused:
+    """A resource about somebody else, or about whom cannot be told."""
+    return Refused(source, "other_patient", "it is not about this patient", covers, tell=True)
+
+
+def prior_of(record: fhir.MedicationRequest) -> str | None:
+    """Reference of the prescription that this one renews: '' if it is not named, None if there is none."""
+    if not given(record.prior_prescription) or record.prior_prescription == fhir.Raw(b"{}"):
+        return None
+    try:
+        prior = _PRIOR.decode(record.prior_prescription)
+    except (msgspec.DecodeError, RecursionError):
+        return ""
+    return "/".join((prior.reference or "").partition("/_history/")[0].split("/")[-2:])
+
+
+def _bounds(dosage: fhir.Dosage) -> fhir.Period | None:
+    repeat = dosage.timing.repeat if dosage.timing else None
+    return repeat.bounds_period if repeat else None
+
+
+def _contained(name: str, contained: msgspec.Raw) -> msgspec.Raw | None:
+    if not given(contained):
+        return None
+    try:
+        for raw in _CONTAINED.decode(contained):
+            medication = decode(raw, "Medication")
+            if medication.id == name:
+                return raw
+    except (msgspec.DecodeError, RecursionError, Unreadable):
+        pass
+    return None

@@ -1,0 +1,147 @@
+"""The knowledge, indexed for the questions that reading a chart asks."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from cds_service.knowledge.model import Code, Concept, Knowledge, Product
+
+LOINC = "http://loinc.org"
+RXNORM = "http://www.nlm.nih.gov/research/umls/rxnorm"
+ATC = "http://www.whocc.no/atc"
+SNOMED = "http://snomed.info/sct"
+ICD10 = frozenset({"http://hl7.org/fhir/sid/icd-10-cm", "http://hl7.org/fhir/sid/icd-10"})
+
+PREGNANCY = "pregnancy"
+"""Key of the concept whose observations say that the patient is pregnant now."""
+
+MOST_TEXT = 500
+"""Characters of a drug name that are looked at: a longer one is no name, and would only cost time."""
+
+_SPACES = re.compile(r"\s+")
+
+
+class Orderable(NamedTuple):
+    """What an order code brings."""
+
+    markers: frozenset[str]
+    name: str
+    panel: str
+
+
+class Match(NamedTuple):
+    """Concepts that a diagnosis code belongs to, and whether its rubric itself says that it is past."""
+
+    concepts: frozenset[str]
+    past: bool
+
+
+class Terms:
+    """Look-ups over one `Knowledge`. Holds nothing of any patient."""
+
+    def __init__(self, knowledge: Knowledge) -> None:
+        """Index the concepts, the ATC groups, the order codes and the free-text patterns."""
+        self.knowledge = knowledge
+        self.results: Mapping[tuple[str | None, str | None], Code] = {**knowledge.codes}
+        self.denied = frozenset(knowledge.denied)
+        self.orderables = _orderables(knowledge)
+        self._atc = dict(knowledge.atc)
+        self._icd = _prefixes(knowledge)
+        self._longest = max(map(len, self._icd), default=0)
+        self._snomed = _snomed(knowledge)
+        pregnancy = knowledge.concepts.get(PREGNANCY)
+        self.pregnancy = {} if pregnancy is None else pregnancy.observations
+        drugs = "|".join(pattern.positive.pattern for pattern in knowledge.patterns)
+        self._any_drug = re.compile(drugs, re.IGNORECASE) if drugs else None
+
+    def atc(self, code: str) -> Product | None:
+        """The product of the longest ATC prefix of `code`."""
+        for length in range(len(code), 0, -1):
+            found = self._atc.get(code[:length])
+            if found is not None:
+                return found
+        return None
+
+    def diagnosis(self, system: str | None, code: str | None) -> Match | None:
+        """Concepts of one condition or procedure code; None if it belongs to none."""
+        if not code:
+            return None
+        if system == SNOMED:
+            concepts = self._snomed.get(code)
+            return None if concepts is None else Match(concepts, past=False)
+        return self._icd10(code) if system in ICD10 else None
+
+    def _icd10(self, code: str) -> Match | None:
+        plain = code.replace(".", "").strip().upper()
+        hits: dict[str, bool] = {}
+        excluded: set[str] = set()
+        for length in range(1, min(len(plain), self._longest) + 1):
+            for concept, role in self._icd.get(plain[:length], ()):
+                if role == "not":
+                    excluded.add(concept)
+                else:
+                    hits[concept] = hits.get(concept, False) or role == "past"
+        found = {concept: past for concept, past in hits.items() if concept not in excluded}
+        return Match(frozenset(found), all(found.values())) if found else None
+
+    def may_name_drug(self, text: str) -> bool:
+        """False if no free-text pattern can match: most drugs of a chart end here."""
+        return self._any_drug is not None and self._any_drug.search(text) is not None
+
+
+def fold(text: str) -> str:
+    """A name in one case, with single spaces, compatibility characters resolved."""
+    return _SPACES.sub(" ", unicodedata.normalize("NFKC", text[:MOST_TEXT])).strip().casefold()
+
+
+def _orderables(knowledge: Knowledge) -> dict[tuple[str | None, str | None], Orderable]:
+    found: dict[tuple[str | None, str | None], Orderable] = {}
+    for key, code in knowledge.codes.items():
+        found[key] = Orderable(frozenset({code.marker}), knowledge.markers[code.marker].name, "")
+    for test in knowledge.tests.values():
+        if test.order_code:
+            found[test.order_system, test.order_code] = Orderable(test.brings, test.name, "")
+    for key, panel in knowledge.panels.items():
+        more = found[key].markers if key in found else frozenset()
+        found[key] = Orderable(panel.markers | more, panel.name, panel.key)
+    return found
+
+
+def _prefixes(knowledge: Knowledge) -> dict[str, list[tuple[str, str]]]:
+    found: dict[str, list[tuple[str, str]]] = {}
+    for concept in knowledge.concepts.values():
+        for role, prefixes in _roles(concept):
+            for prefix in prefixes:
+                found.setdefault(prefix.replace(".", "").upper(), []).append((concept.key, role))
+    return found
+
+
+def _roles(concept: Concept) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    # The rubrics that are past by themselves may stand among all prefixes, too: they are taken once, as past.
+    present = tuple(prefix for prefix in concept.icd10 if prefix not in concept.history_icd10)
+    return ("present", present), ("past", concept.history_icd10), ("not", concept.not_icd10)
+
+
+def _snomed(knowledge: Knowledge) -> dict[str, frozenset[str]]:
+    found: dict[str, frozenset[str]] = {}
+    for concept in knowledge.concepts.values():
+        for code in concept.snomed:
+            found[code] = found.get(code, frozenset()) | {concept.key}
+    return found
+
+
+class _Latest:
+    """The terms of the knowledge that was used last: a process has one, tests have several."""
+
+    terms: Terms | None = None
+
+
+def terms_of(knowledge: Knowledge) -> Terms:
+    """The index of `knowledge`, made once for each."""
+    latest = _Latest.terms
+    if latest is None or latest.knowledge is not knowledge:
+        latest = _Latest.terms = Terms(knowledge)
+    return latest

@@ -1,0 +1,159 @@
+"""Which data the service asks an EHR to send along, and whether what came is enough.
+
+The templates are made from the knowledge: a result code that no rule reads is not asked for. They keep to
+what EHRs and the Sandbox understand (CDS Hooks 2.0, Prefetch Template, and its subset of FHIR search): the
+only token is `context.patientId`, each parameter stands once, there is no modifier and no date. All services
+share one set of templates, so that a site that has to type them types them once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import get_args
+from urllib.parse import quote
+
+from cds_service.chart import Chart, Patient
+from cds_service.fhir.expected import Expected
+from cds_service.hooks.errors import HookError, IssueType, Problem
+from cds_service.knowledge.model import HookName, Knowledge
+from cds_service.knowledge.needs import markers_needed
+
+PATIENT = "{{context.patientId}}"
+LONGEST = 2000
+"""A template stays below this many characters, percent-encoded: proxies and servers cut long addresses."""
+
+# How many of the newest entries are asked for: servers answer 10 to 50 unless told, and nearly all allow
+# 100. That is years of monitoring, and about 140 KB. Diagnoses count for life: more of them are asked for.
+# A list that is cut off is a gap with a date, never "no more data".
+ENTRIES = 100
+CONDITIONS = 200
+
+
+def build_expected(knowledge: Knowledge, hook: str) -> tuple[Expected, ...]:
+    """The prefetch keys of the service for `hook`, in the order of the discovery document.
+
+    Every hook asks for the same: what an order check needs is a part of it. Raises ValueError for a hook that
+    the service does not answer.
+    """
+    if hook not in get_args(HookName):
+        raise ValueError(f"no service answers {hook}")
+    return (
+        Expected("patient", f"Patient/{PATIENT}", frozenset({"Patient"}), frozenset({"patient"})),
+        *_results(knowledge),
+        _search(
+            "medicationRequests",
+            f"MedicationRequest?patient={PATIENT}"
+            f"&_include=MedicationRequest:medication&_sort=-authoredon&_count={ENTRIES}",
+            "medications",
+        ),
+        _search(
+            "medicationStatements",
+            f"MedicationStatement?patient={PATIENT}"
+            f"&_include=MedicationStatement:medication&_sort=-effective&_count={ENTRIES}",
+            "medications",
+        ),
+        _search(
+            "conditions",
+            f"Condition?patient={PATIENT}&_sort=-recorded-date&_count={CONDITIONS}",
+            "conditions",
+        ),
+        _search("procedures", f"Procedure?patient={PATIENT}&_sort=-date&_count={ENTRIES}", "procedures"),
+        _search(
+            "serviceRequests",
+            f"ServiceRequest?patient={PATIENT}&status=active,on-hold,draft&_sort=-authored&_count={ENTRIES}",
+            "orders",
+        ),
+    )
+
+
+def _search(key: str, template: str, *covers: str) -> Expected:
+    """A search whose answer holds the searched type and, if it is included, Medication."""
+    types = {template.partition("?")[0]} | ({"Medication"} if "_include" in template else set())
+    return Expected(key, template, frozenset(types), frozenset(covers), newest_first=True)
+
+
+def _results(knowledge: Knowledge) -> Iterator[Expected]:
+    """As few searches as hold the codes of all results that the rules need: `labs1`, `labs2`, …
+
+    A code goes where its marker is (a panel: where most of its markers are), else where the last one went.
+    """
+    keys: list[tuple[set[str], list[str]]] = []
+    for covers, token in _tokens(knowledge):
+        roomy = [(covered, tokens) for covered, tokens in keys if _fits([*tokens, token])]
+        if not roomy:
+            roomy = [(set(), [])]
+            keys.extend(roomy)
+        covered, tokens = max(reversed(roomy), key=lambda key: len(covers & key[0]))
+        covered.update(covers)
+        tokens.append(token)
+    for number, (covered, tokens) in enumerate(keys, 1):
+        yield _search(f"labs{number}", _result_template(tokens), *covered)
+
+
+def _tokens(knowledge: Knowledge) -> Iterator[tuple[frozenset[str], str]]:
+    """Search tokens of all results that are needed, each with the markers that it brings."""
+    needed = markers_needed(knowledge)
+    for marker in knowledge.markers:
+        if marker in needed:
+            codes = (key for key, code in knowledge.codes.items() if code.marker == marker)
+            yield from ((frozenset({marker}), _token(*key)) for key in codes)
+    for key, panel in knowledge.panels.items():
+        if panel.markers & needed:
+            yield panel.markers & needed, _token(*key)
+    for concept in knowledge.concepts.values():
+        yield from ((frozenset(), _token(*key)) for key in concept.observations)
+
+
+def _token(system: str, code: str) -> str:
+    return f"{quote(system, safe=':/')}|{quote(code, safe='')}"
+
+
+def _result_template(tokens: list[str]) -> str:
+    return f"Observation?patient={PATIENT}&code={','.join(tokens)}&_sort=-date&_count={ENTRIES}"
+
+
+def _fits(tokens: list[str]) -> bool:
+    return len(quote(_result_template(tokens), safe="?&=")) < LONGEST
+
+
+# -- is what came enough? ----------------------------------------------------------------------------
+
+_FAILED: dict[str, tuple[IssueType, str]] = {
+    "absent": ("required", "missing; expected the answer to the template of the discovery document"),
+    "outcome": ("incomplete", "the EHR could not read it and sent an OperationOutcome"),
+    "not_fhir": ("structure", "expected a FHIR resource"),
+    "wrong_type": ("structure", "expected the resource type of the template, alone or in a Bundle"),
+    "unreadable": ("structure", "could not be read as FHIR R4"),
+    "other_patient": ("value", "expected data of the patient in context"),
+}
+"""Kinds of gap that can leave nothing of a key. (`null` is an answer: the EHR looked and found nothing.)"""
+
+
+def require_enough(chart: Chart, expected: Iterable[Expected], hook: str) -> None:
+    """Raise HookError (412) if no key brought anything, and the hook needs data to answer at all.
+
+    patient-view always does; an order hook does if one of the drafts is a therapy that the service knows.
+    With one usable key there is an answer: what the others should have brought is told as unknown.
+    """
+    failed = {gap.key: gap.kind for gap in chart.gaps if gap.kind in _FAILED}
+    keys = [item.key for item in expected]
+    needs_data = hook == "patient-view" or bool(chart.drafts)
+    if not needs_data or not failed.keys() >= set(keys) or _holds_data(chart):
+        return
+    problems = []
+    for key in keys:
+        code, why = _FAILED[failed[key]]
+        problems.append(Problem(code, f"prefetch.{key}: {why}", f"prefetch.{key}"))
+    raise HookError(412, problems)
+
+
+def _holds_data(chart: Chart) -> bool:
+    """True if the chart knows anything that did not come with the draft orders: a key can fail in part only."""
+    return bool(
+        chart.measurements
+        or chart.therapies
+        or chart.conditions
+        or chart.procedures
+        or any(not order.drafted for order in chart.orders)
+        or chart.patient != Patient(chart.patient.id)
+    )

@@ -1,0 +1,125 @@
+"""The addresses of the service, and the road of a call: bytes, request, chart, evaluation, cards, bytes.
+
+    GET   /cds-services        the discovery document
+    POST  /cds-services/{id}   a call of one service
+
+A client that was given the discovery address with a slash at its end asks for `/cds-services/` and
+`/cds-services//{id}`. Both are served where they are: a redirect would fail its preflight.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+from uuid import uuid4
+from zoneinfo import ZoneInfo
+
+import msgspec
+from flask import Blueprint, Response, g, request
+
+from cds_service.chart import Chart
+from cds_service.fhir.expected import Expected
+from cds_service.fhir.reader import read_chart
+from cds_service.hooks.cards import Renderer, make_renderer
+from cds_service.hooks.discovery import SERVICES, Service, document
+from cds_service.hooks.errors import HookError, Problem
+from cds_service.hooks.prefetch import build_expected, require_enough
+from cds_service.hooks.request import HookRequest, check_media, read_request
+from cds_service.knowledge.model import Knowledge
+from cds_service.rules.engine import evaluate
+from cds_service.rules.outcome import Evaluation
+
+
+class Desk(msgspec.Struct, frozen=True):
+    """What every call needs and no call changes."""
+
+    knowledge: Knowledge
+    zone: ZoneInfo
+    clock: Callable[[], datetime]
+    """The time now, with its zone."""
+    render: Renderer
+    services: dict[str, tuple[Service, tuple[Expected, ...]]]
+    """By id."""
+
+
+def make_desk(knowledge: Knowledge, zone: ZoneInfo, profile: str, clock: Callable[[], datetime]) -> Desk:
+    """Build the prefetch templates of all services and compile the words of the cards, once."""
+    services = {service.id: (service, build_expected(knowledge, service.hook)) for service in SERVICES}
+    return Desk(knowledge, zone, clock, make_renderer(knowledge, profile), services)
+
+
+def make_blueprint(desk: Desk) -> Blueprint:
+    """The routes of CDS Hooks."""
+    blueprint = Blueprint("cds_hooks", __name__)
+    published = document(desk.services.values())
+    etag = hashlib.sha256(published).hexdigest()
+
+    @blueprint.get("/cds-services")
+    @blueprint.get("/cds-services/")
+    def discovery() -> Response:
+        response = Response(published, mimetype="application/json")
+        response.set_etag(etag)
+        # To be asked about each time: a client that keeps old templates brings the wrong data.
+        response.headers["Cache-Control"] = "no-cache"
+        response.make_conditional(request)
+        return response
+
+    @blueprint.post("/cds-services/<service_id>")
+    @blueprint.post("/cds-services//<service_id>")
+    def call(service_id: str) -> Response:
+        if service_id not in desk.services:
+            text = "no service of this id; GET /cds-services lists them"
+            raise HookError(404, [Problem("not-found", text)])
+        service, expected = desk.services[service_id]
+        g.facts.update(service=service.id, hook=service.hook)
+        check_media(request.headers.get("Content-Type", ""), request.headers.get("Content-Encoding", ""))
+        cards = answer(read_request(request.get_data(cache=False), service.hook), expected, desk, g.facts)
+        return Response(msgspec.json.encode({"cards": cards}), mimetype="application/json")
+
+    return blueprint
+
+
+def answer(
+    call: HookRequest, expected: tuple[Expected, ...], desk: Desk, facts: dict[str, Any]
+) -> list[dict[str, Any]]:
+    """The cards for one call; what may be logged of it is added to `facts`. Raises HookError (412)."""
+    as_of = desk.clock().astimezone(desk.zone).date()
+    chart = read_chart(
+        call.prefetch,
+        expected,
+        patient_id=call.patient_id,
+        knowledge=desk.knowledge,
+        as_of=as_of,
+        zone=desk.zone,
+        draft_orders=call.draft_orders,
+        selections=call.selections,
+    )
+    facts.update(_facts_of_chart(chart))
+    require_enough(chart, expected, call.hook)
+    evaluation = evaluate(chart, desk.knowledge, as_of=as_of, hook=call.hook)
+    facts.update(_facts_of_evaluation(evaluation))
+    cards = desk.render(evaluation, chart, _new_uuid)
+    facts["cards"] = len(cards)
+    return cards
+
+
+def _facts_of_chart(chart: Chart) -> dict[str, Any]:
+    return {
+        "gaps": {gap.key: gap.kind for gap in chart.gaps},
+        "refused": dict(Counter(refused.reason for refused in chart.refused)),
+    }
+
+
+def _facts_of_evaluation(evaluation: Evaluation) -> dict[str, Any]:
+    return {
+        "rules": [finding.rule.id for finding in evaluation.findings],
+        "failed": {outcome.rule: outcome.failed for outcome in evaluation.outcomes if outcome.failed},
+        "unknown": len(evaluation.doubts),
+    }
+
+
+def _new_uuid() -> str:
+    return str(uuid4())

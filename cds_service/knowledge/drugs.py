@@ -1,0 +1,167 @@
+"""The drug half of the terminology: therapy keys, RxNorm products, ATC groups, words in free text, routes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, get_args
+
+from cds_service.chart import Form
+from cds_service.knowledge.model import AgentHint, Pattern, Product, TherapyClass
+from cds_service.knowledge.yaml_file import Document, Problem
+
+_COLUMNS = ["rxcui", "tty", "keys", "agent", "form", "scope", "name"]
+_FORMS = frozenset(get_args(Form))
+
+
+def whole_words(expression: str) -> re.Pattern[str]:
+    """A pattern that matches whole words only, in any case. Unlike `\\b`, it may end in punctuation."""
+    return re.compile(rf"(?<!\w)(?:{expression})(?!\w)", re.IGNORECASE)
+
+
+def read_products(path: Path, problems: list[Problem]) -> dict[str, Product]:
+    """RxCUI -> product, from the tab-separated file. Bad lines are appended to `problems` and left out."""
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")
+    except OSError as error:
+        problems.append(Problem(path.name, 1, "", f"a readable file ({error.strerror})"))
+        return {}
+    products: dict[str, Product] = {}
+    header = False
+    for number, line in enumerate(lines, 1):
+        if not line or line.startswith("#"):
+            continue
+        cells = line.split("\t")
+        if not header:
+            header = cells == _COLUMNS
+            if not header:
+                problems.append(Problem(path.name, number, "", "the columns " + ", ".join(_COLUMNS)))
+                return {}
+            continue
+        expected = _row_problem(cells, products)
+        if expected:
+            problems.append(Problem(path.name, number, cells[0], expected))
+            continue
+        rxcui, tty, keys, agent, form, scope, name = cells
+        products[rxcui] = Product(
+            code=rxcui,
+            name=name,
+            keys=tuple(keys.split(",")) if keys else (),
+            agent=agent,
+            form=form,  # type: ignore[arg-type]  # checked by _row_problem
+            systemic=scope == "systemic",
+            tty=tty,
+        )
+    return products
+
+
+def _row_problem(cells: list[str], products: Mapping[str, Product]) -> str:
+    if len(cells) != len(_COLUMNS):
+        return f"{len(_COLUMNS)} columns, not {len(cells)}"
+    rxcui, tty, _, agent, form, scope, name = cells
+    if not (rxcui.isascii() and rxcui.isdigit()):
+        return "a number as RxCUI"
+    if rxcui in products:
+        return "each RxCUI once"
+    if tty not in ("SCD", "SBD"):
+        return f"tty SCD or SBD, not {tty!r}"
+    if form not in _FORMS:
+        return f"a known form, not {form!r}"
+    if scope not in ("", "systemic"):
+        return f"scope empty or systemic, not {scope!r}"
+    return "" if agent and name else "agent and name"
+
+
+def check_therapies(
+    document: Document, products: Mapping[str, Product], problems: list[Problem]
+) -> None:
+    """Every key that is used is a therapy; no RxCUI stands in both files."""
+    known = document.data["therapies"].keys()
+    for field in ("ingredients", "atc"):
+        for code, raw in document.data[field].items():
+            for key in raw["keys"]:
+                if key not in known:
+                    problems.append(document.problem([field, code, "keys"], f"keys of `therapies`, not {key}"))
+            if field == "ingredients" and code in products:
+                problems.append(document.problem([field, code], "an RxCUI that is not in products.tsv, too"))
+    for product in products.values():
+        for key in product.keys:
+            if key not in known:
+                expected = f"keys of therapies.yaml, not {key}"
+                problems.append(Problem("products.tsv", 1, f"{product.code}.keys", expected))
+
+
+def check_patterns(document: Document, field: str, problems: list[Problem]) -> None:
+    """Every regular expression below `field` compiles."""
+    for place, expression in _expressions(document.data[field], [field]):
+        try:
+            whole_words(expression)
+        except re.error as error:
+            problems.append(document.problem(place, f"a regular expression ({error})"))
+
+
+def _expressions(data: Any, place: list[str | int]) -> Iterator[tuple[list[str | int], str]]:
+    steps = data.items() if isinstance(data, dict) else enumerate(data) if isinstance(data, list) else ()
+    for step, value in steps:
+        if step in ("match", "unless"):
+            yield [*place, step], value
+        else:
+            yield from _expressions(value, [*place, step])
+
+
+def therapies(data: Mapping[str, Any]) -> dict[str, TherapyClass]:
+    """Key -> therapy."""
+    return {
+        key: TherapyClass(key=key, name=raw["name"], local_forms=frozenset(raw.get("local_forms", ())))
+        for key, raw in data["therapies"].items()
+    }
+
+
+def ingredients(data: Mapping[str, Any]) -> dict[str, Product]:
+    """RxCUI -> ingredient or combination."""
+    return {code: _product(code, raw, raw["tty"]) for code, raw in data["ingredients"].items()}
+
+
+def atc(data: Mapping[str, Any]) -> tuple[tuple[str, Product], ...]:
+    """ATC prefix and what it means, longest prefix first."""
+    longest_first = sorted(data["atc"].items(), key=lambda item: (-len(item[0]), item[0]))
+    return tuple((code, _product(code, raw, "")) for code, raw in longest_first)
+
+
+def _product(code: str, raw: Mapping[str, Any], tty: str) -> Product:
+    return Product(
+        code=code,
+        name=raw["agent"],
+        keys=tuple(raw["keys"]),
+        agent=raw["agent"],
+        form=raw.get("form", "unknown"),
+        tty=tty,
+    )
+
+
+def patterns(data: Mapping[str, Any]) -> tuple[Pattern, ...]:
+    """Free-text patterns, in the order of the file."""
+    return tuple(
+        Pattern(
+            key=key,
+            positive=whole_words(raw["text"]["match"]),
+            negative=whole_words(raw["text"]["unless"]) if "unless" in raw["text"] else None,
+            agents=tuple(
+                AgentHint(
+                    pattern=whole_words(hint["match"]),
+                    agent=hint["agent"],
+                    form=hint.get("form", "unknown"),
+                    systemic=hint.get("systemic", False),
+                )
+                for hint in raw["text"].get("agents", ())
+            ),
+        )
+        for key, raw in data["therapies"].items()
+        if "text" in raw
+    )
+
+
+def route_words(data: Mapping[str, Any]) -> tuple[tuple[re.Pattern[str], Form], ...]:
+    """Words of a route or product name and the form that they mean; the first match wins."""
+    return tuple((whole_words(raw["match"]), raw["form"]) for raw in data["words"])

@@ -1,0 +1,334 @@
+"""The compiled knowledge: what the YAML files say, checked, indexed and frozen.
+
+`loader.load()` makes one `Knowledge`; everything above this floor only reads it.
+Numbers are `Decimal`. Day counts are calendar days.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import date
+from decimal import Decimal
+from typing import Any, Literal
+
+import msgspec
+
+from cds_service.chart import Form
+
+Indicator = Literal["info", "warning", "critical"]
+HookName = Literal["patient-view", "order-select", "order-sign"]
+
+
+class Code(msgspec.Struct, frozen=True):
+    """One result code of a marker."""
+
+    code: str
+    marker: str
+    name: str
+    traits: frozenset[str]
+    unit: str
+    """Example UCUM unit of the code table ('' if none); tells mass from molar codes, never converts."""
+    mark: str
+    evidence: str
+
+
+class InferUnit(msgspec.Struct, frozen=True):
+    """A range inside which a missing unit may be inferred (both ends included)."""
+
+    low: Decimal
+    high: Decimal
+    unit: str
+
+
+class Marker(msgspec.Struct, frozen=True):
+    """One thing that a laboratory measures, with its canonical unit."""
+
+    key: str
+    name: str
+    """As in a sentence, e.g. `hematocrit`, `total testosterone`."""
+    unit: str
+    """Canonical UCUM unit, '' for results without a number."""
+    unit_display: str
+    decimals: int | None
+    """Display precision as decimals, or None for three significant digits."""
+    low: Decimal | None
+    high: Decimal | None
+    """Plausible range, both ends included, canonical unit; None: no range."""
+    factors: Mapping[str, tuple[Decimal, Decimal]]
+    """UCUM unit -> (factor, offset): canonical = value x factor + offset. Holds the canonical unit too."""
+    infer: tuple[InferUnit, ...]
+    counts_as: str
+    """Marker that a result of this one also satisfies in a schedule ('' if none)."""
+    assay: Literal["", "sandwich", "competitive"]
+    safety: bool
+    """True for the safety markers of the schedule's severity rule."""
+    unstandardised: frozenset[str] = frozenset()
+    """Units that are taken as they are though assays do not agree on them."""
+    not_converted: frozenset[str] = frozenset()
+    """UCUM units that are known for this marker but have no safe factor: done, never compared, no complaint."""
+
+
+class Panel(msgspec.Struct, frozen=True):
+    """An orderable panel code and the markers that it brings."""
+
+    code: str
+    key: str
+    name: str
+    markers: frozenset[str]
+
+
+class Test(msgspec.Struct, frozen=True):
+    """One item of a schedule: what a clinician orders, and which results show that it was done.
+
+    `done_by`: alternatives; each is a set of markers that must all have a result.
+    """
+
+    key: str
+    name: str
+    done_by: tuple[frozenset[str], ...]
+    order_system: str
+    order_code: str
+    order_display: str
+    brings: frozenset[str]
+    """Markers that an order of this test will bring (to see what is already ordered)."""
+    safety: bool
+    note: str = ""
+    same_day: frozenset[str] = frozenset()
+    """Markers whose results of one day together also count, if `same_day_switch` is on (calculated values)."""
+    same_day_switch: str = ""
+
+
+class TherapyClass(msgspec.Struct, frozen=True):
+    """A therapy key."""
+
+    key: str
+    name: str
+    local_forms: frozenset[str]
+    """Dose forms that act locally only (vaginal estrogen): no systemic rule."""
+
+
+class Product(msgspec.Struct, frozen=True):
+    """What one drug code contains, as far as the service knows."""
+
+    code: str
+    name: str
+    keys: tuple[str, ...]
+    """Therapy keys; empty for a product that is known and must start nothing (a contraceptive, say)."""
+    agent: str
+    form: Form
+    systemic: bool = False
+    """True for a product that acts on the whole body although its form is one of the local ones."""
+    tty: str = ""
+    """RxNorm term type (`SCD`, `SBD`, `IN`, `PIN`, `MIN`), '' for an ATC group."""
+
+
+class AgentHint(msgspec.Struct, frozen=True):
+    """What a word in a free text tells beyond the therapy key: the agent, and the form where it is certain."""
+
+    pattern: re.Pattern[str]
+    agent: str
+    form: Form
+    systemic: bool = False
+
+
+class Pattern(msgspec.Struct, frozen=True):
+    """A free-text pattern of one therapy key."""
+
+    key: str
+    positive: re.Pattern[str]
+    negative: re.Pattern[str] | None
+    agents: tuple[AgentHint, ...] = ()
+    """First match wins; none: the agent is the name of the therapy key, the form `unknown`."""
+
+
+class Concept(msgspec.Struct, frozen=True):
+    """A set of condition or procedure codes under one name."""
+
+    key: str
+    name: str
+    icd10: tuple[str, ...]
+    """Prefixes, without dots."""
+    not_icd10: tuple[str, ...]
+    snomed: frozenset[str]
+    history_counts: bool
+    """True if inactive, remitted and resolved entries count too."""
+    site_only: bool
+    """True if the shipped files hold no code: rules that need it run only when the site gives one."""
+    history_icd10: tuple[str, ...] = ()
+    """Those of `icd10` whose rubric itself says that it is past (personal history, old infarction)."""
+    observations: Mapping[tuple[str, str], frozenset[tuple[str, str]]] = {}
+    """(system, code) of an Observation -> (system, code) of the coded values that mean this concept."""
+
+
+class Source(msgspec.Struct, frozen=True):
+    """A guideline, label or project decision that a rule rests on."""
+
+    key: str
+    label: str
+    url: str
+    """Absolute https address, '' where none is certain."""
+    year: int
+    """Year of publication, 0 where it is not stated."""
+
+
+class Evidence(msgspec.Struct, frozen=True):
+    """Why a rule says what it says."""
+
+    source: str
+    section: str
+    strength: str
+    mark: Literal["verified", "from memory", "project"]
+
+
+class Reason(msgspec.Struct, frozen=True):
+    """A reason that a user may give for setting a card aside."""
+
+    code: str
+    system: str
+    display: str
+    snooze_days: int
+
+
+class Switch(msgspec.Struct, frozen=True):
+    """A choice that a site may make: which guideline, which limit, what is on."""
+
+    key: str
+    default: str | int | bool | Decimal | None
+    type: Literal["choice", "bool", "int", "decimal"]
+    allowed: tuple[str, ...]
+    """Words of a `choice`; empty for the other types."""
+    description: str
+    nullable: bool = False
+    """True if None (no limit) is a value too."""
+
+
+class Item(msgspec.Struct, frozen=True):
+    """A test inside a milestone, with the condition (a predicate tree) under which it is asked for."""
+
+    test: str
+    when: Any = None
+    look_back: str = ""
+    """At baseline: switch that says how many days before the start a result counts, if not the milestone's."""
+
+
+class Milestone(msgspec.Struct, frozen=True):
+    """A point of a schedule, in days from the anchor. `every` repeats it from `target` on."""
+
+    key: str
+    name: str
+    opens: int
+    target: int
+    overdue_after: int
+    closes: int | None
+    items: tuple[Item, ...]
+    every: int | None = None
+    look_back: str = ""
+    """Marks a baseline: switch that says how many days before the start a result counts."""
+
+
+class Schedule(msgspec.Struct, frozen=True):
+    """The milestones of one protocol under one guideline profile."""
+
+    profile: str
+    anchor: tuple[str, ...]
+    """Therapy keys whose course starts the clock."""
+    milestones: tuple[Milestone, ...]
+    yearly: tuple[Item, ...]
+    """Tests of the annual rule for a course whose start is unknown."""
+    yearly_due_days: int
+    yearly_overdue_days: int
+    evidence: tuple[Evidence, ...]
+
+
+class Note(msgspec.Struct, frozen=True):
+    """A sentence that a card adds when the predicate tree `when` holds (None: always)."""
+
+    text: str
+    when: Any = None
+
+
+class Rule(msgspec.Struct, frozen=True):
+    """One rule. `spec` holds the fields of its kind, as the kind's schema defines them."""
+
+    id: str
+    version: int
+    title: str
+    status: Literal["active", "draft", "retired"]
+    kind: Literal["schedule", "threshold", "change", "calculated", "precondition", "interaction", "quality"]
+    hooks: frozenset[str]
+    protocol: str
+    """Key of the protocol file that holds it."""
+    indicator: Indicator
+    applies: Any
+    """Predicate tree, or None for always."""
+    spec: Mapping[str, Any]
+    evidence: tuple[Evidence, ...]
+    review_by: date
+    template: str
+    advice: str
+    differs: str
+    suppresses: frozenset[str]
+    line_in: tuple[str, ...]
+    """Rules in whose card this finding becomes a line if one of them speaks."""
+    reasons: tuple[str, ...]
+    runs_without: frozenset[str]
+    """Of `sex` and `birth date`: what may be missing without silencing this rule."""
+    order: int
+    """Place in the tables: decides the order of cards of one indicator."""
+    topic: str = ""
+    """Code of the card's topic; the id unless said otherwise (due tests share `MISS`)."""
+    notes: tuple[Note, ...] = ()
+    line_only: bool = False
+    """True if the finding never has a card of its own, only a line in the cards of `line_in`."""
+    tests: tuple[str, ...] = ()
+    """Tests that the card suggests."""
+    text_cap: bool = False
+    """True if a drug recognised from text only caps the indicator at `warning`."""
+
+
+class Protocol(msgspec.Struct, frozen=True):
+    """A way of treatment that is watched: to whom it applies, its schedules and its rules."""
+
+    key: str
+    name: str
+    order: int
+    applies: Any
+    schedules: Mapping[str, Schedule]
+    profile_switch: str
+    """Switch that picks among `schedules`."""
+
+
+class Knowledge(msgspec.Struct, frozen=True):
+    """All of it."""
+
+    version: str
+    markers: Mapping[str, Marker]
+    codes: Mapping[tuple[str, str], Code]
+    """(system, code) -> Code; LOINC and the site's local codes."""
+    panels: Mapping[tuple[str, str], Panel]
+    denied: Mapping[str, str]
+    spellings: Mapping[str, str]
+    """Normalised unit spelling -> UCUM."""
+    tests: Mapping[str, Test]
+    therapies: Mapping[str, TherapyClass]
+    products: Mapping[str, Product]
+    """RxCUI -> Product."""
+    atc: tuple[tuple[str, Product], ...]
+    """ATC prefix -> Product, longest prefix first."""
+    patterns: tuple[Pattern, ...]
+    routes: Mapping[tuple[str, str], Form]
+    """(system, code) of a route of administration -> form."""
+    route_words: tuple[tuple[re.Pattern[str], Form], ...]
+    concepts: Mapping[str, Concept]
+    sources: Mapping[str, Source]
+    reasons: Mapping[str, Reason]
+    switches: Mapping[str, Any]
+    """Key -> default value; `switch_specs` tells type and allowed values."""
+    protocols: tuple[Protocol, ...]
+    rules: tuple[Rule, ...]
+    switch_specs: Mapping[str, Switch] = {}
+    code_system: str = ""
+    """System of the rule ids in card topics."""
+    reason_system: str = ""
+    """System of the override reasons that are the project's own."""

@@ -1,0 +1,137 @@
+"""Kind `change`: a rise from baseline, or a straight line through the results that meets a limit (5.5, 5.6)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import date, timedelta
+from decimal import Decimal
+from fractions import Fraction
+from typing import Any
+
+from cds_service.chart import Measurement
+from cds_service.knowledge.model import Rule
+from cds_service.rules.compare import passes
+from cds_service.rules.context import Context
+from cds_service.rules.lines import about_facts, about_result, newer_not_comparable
+from cds_service.rules.outcome import Doubt, Finding, Line, Outcome
+from cds_service.rules.predicates import Truth, names
+from cds_service.rules.threshold import adjust
+
+
+def evaluate(rule: Rule, truth: Truth, ctx: Context) -> Outcome:
+    """Judge a rise (`rise_above`) or a projected crossing (`projected_above`)."""
+    course = ctx.course(names(rule.spec["therapy"]))
+    if course is None or course.start is None:
+        return Outcome(rule.id, "not applicable", "start of the therapy not known")
+    look_back = ctx.switch(rule.spec["look_back"]) if "look_back" in rule.spec else 0
+    since = course.start - timedelta(days=look_back)
+    doubts = ctx.doubts(rule.spec["marker"], since)
+    if "rise_above" in rule.spec:
+        return _rise(rule, truth, ctx, course.start, since, doubts)
+    return _projected(rule, truth, ctx, course.start, doubts)
+
+
+def _rise(rule: Rule, truth: Truth, ctx: Context, start: date, low: date, doubts: tuple[Doubt, ...]) -> Outcome:
+    spec = rule.spec
+    series = ctx.comparable(spec["marker"])
+    high = start + timedelta(days=spec["baseline_to_day"])
+    baseline = next((m for m in series if m.day and low <= m.day <= high and _usable(m, spec)), None)
+    latest = series[0] if series else None
+    if baseline is None or latest is None or latest.day is None or latest is baseline:
+        return Outcome(rule.id, "unknown" if doubts else "not applicable", "no pair of results", doubts)
+    day = (latest.day - start).days
+    if not ctx.recent(latest.day, ctx.days(spec.get("max_age_days"))) or day > spec["to_day"]:
+        return Outcome(rule.id, "not applicable", f"latest sample is of day {day}")
+    now, then = adjust(latest, spec.get("adjust"), ctx), adjust(baseline, spec.get("adjust"), ctx)
+    if not now.interpretable or not then.interpretable:
+        doubt = Doubt("not_against_baseline", spec["marker"], {"result": latest})
+        return Outcome(rule.id, "unknown", "falling on a drug", (doubt, *doubts))
+    value, base = ctx.shown(latest, now.factor), ctx.shown(baseline, then.factor)
+    limit = ctx.limit(spec["rise_above"])
+    passed = passes(value - base, latest.comparator, ">", limit)
+    if not passed:
+        if passed is None:
+            doubts = (Doubt("comparator", spec["marker"], {"result": latest}), *doubts)
+        return Outcome(rule.id, "unknown" if doubts else "fine", f"{value} - {base} not > {limit}", doubts)
+    lines = [*about_result(latest), *newer_not_comparable(latest, ctx), *now.lines, *then.lines]
+    if baseline.comparator:
+        lines.append(Line("baseline_taken_as", {"result": baseline, "value": base}))
+    finding = Finding(
+        rule=rule,
+        indicator=rule.indicator,
+        marker=spec["marker"],
+        result=latest,
+        value=value,
+        limit=limit,
+        operator=">",
+        earlier=tuple(m for m in series if m is not latest)[:3],
+        facts=truth.facts,
+        lines=(*lines, *about_facts(truth.facts)),
+        values={"rise": value - base, "baseline": baseline, "base": base, "factor": now.factor},
+        doubts=doubts,
+    )
+    return Outcome(rule.id, "finding", f"{value} - {base} > {limit}", doubts, finding)
+
+
+def _usable(measurement: Measurement, spec: Mapping[str, Any]) -> bool:
+    """A baseline below the detection limit stands for the limit itself: the rise is then understated."""
+    if not measurement.comparator:
+        return True
+    floor = spec.get("baseline_floor")
+    return measurement.comparator == "<" and floor is not None and measurement.value == Decimal(floor)
+
+
+def _projected(rule: Rule, truth: Truth, ctx: Context, start: date, doubts: tuple[Doubt, ...]) -> Outcome:
+    spec = rule.spec
+    points = [m for m in ctx.comparable(spec["marker"]) if not m.comparator and m.day and m.day > start]
+    days = {m.day for m in points}
+    limit = ctx.limit(spec["projected_above"])
+    if len(days) < spec["least_results"] or not points or points[0].day is None or points[-1].day is None:
+        return Outcome(rule.id, "unknown" if doubts else "not applicable", "too few results", doubts)
+    first, last = points[-1].day, points[0].day
+    if (last - first).days < spec["least_span_days"] or (ctx.as_of - last).days > spec["last_within_days"]:
+        return Outcome(rule.id, "not applicable", "span too short or last result too old")
+    values = [(m, (m.day - first).days, ctx.shown(m)) for m in points if m.day]
+    slope, intercept = fit([(x, y) for _, x, y in values])
+    if slope <= 0 or values[0][2] > limit:
+        return Outcome(rule.id, "unknown" if doubts else "fine", f"slope {float(slope):.4f} a day", doubts)
+    crossing = first + timedelta(days=ceiling((Fraction(limit) - intercept) / slope))
+    if (crossing - ctx.as_of).days > spec["within_days"]:
+        return Outcome(rule.id, "unknown" if doubts else "fine", f"crossing on {crossing}", doubts)
+    monthly = _decimal(slope * 30)
+    finding = Finding(
+        rule=rule,
+        indicator=rule.indicator,
+        marker=spec["marker"],
+        result=points[0],
+        value=values[0][2],
+        limit=limit,
+        operator=">",
+        earlier=tuple(points[1:]),
+        facts=truth.facts,
+        lines=tuple(about_facts(truth.facts)),
+        values={"crossing": max(crossing, ctx.as_of), "slope": monthly, "count": len(points)},
+        doubts=doubts,
+    )
+    return Outcome(rule.id, "finding", f"crossing on {crossing}", doubts, finding)
+
+
+def fit(points: list[tuple[int, Decimal]]) -> tuple[Fraction, Fraction]:
+    """Least-squares line through (day, value): exact (slope per day, value at day 0)."""
+    count = len(points)
+    mean_x = Fraction(sum(x for x, _ in points), count)
+    mean_y = sum((Fraction(y) for _, y in points), Fraction(0)) / count
+    spread = sum(((x - mean_x) ** 2 for x, _ in points), Fraction(0))
+    shared = sum(((x - mean_x) * (Fraction(y) - mean_y) for x, y in points), Fraction(0))
+    slope = shared / spread
+    return slope, mean_y - slope * mean_x
+
+
+def ceiling(number: Fraction) -> int:
+    """Least whole number not below `number`."""
+    return -(-number.numerator // number.denominator)
+
+
+def _decimal(number: Fraction) -> Decimal:
+    """Three decimals, for showing."""
+    return (Decimal(number.numerator) / Decimal(number.denominator)).quantize(Decimal("0.001"))

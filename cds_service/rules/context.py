@@ -1,0 +1,148 @@
+"""What the rules of one evaluation share: the chart, the knowledge, the day, and look-ups over them."""
+
+from __future__ import annotations
+
+from calendar import monthrange
+from collections.abc import Mapping
+from datetime import date
+from decimal import Decimal
+from typing import Any
+
+from cds_service.chart import Chart, Draft, Gap, Measurement, Refused, Supply, Therapy
+from cds_service.knowledge.model import Knowledge
+from cds_service.knowledge.units import for_display
+from cds_service.rules.outcome import Doubt
+
+USABLE = frozenset({"final", "amended", "corrected"})
+NOT_PERFORMED = frozenset({"implausible", "future", "undated", "panel"})
+
+
+class Context:
+    """One evaluation. Holds no state but memos; the same context always gives the same answers."""
+
+    def __init__(self, chart: Chart, knowledge: Knowledge, as_of: date, hook: str) -> None:
+        """Index the gaps of the chart by what they cover."""
+        self.chart = chart
+        self.knowledge = knowledge
+        self.as_of = as_of
+        self.hook = hook
+        self.truths: dict[str, Any] = {}
+        self._gaps: dict[str, list[Gap | Refused]] = {}
+        holes: list[Gap | Refused] = [*chart.gaps, *(refused for refused in chart.refused if refused.tell)]
+        for hole in holes:
+            for area in hole.covers:
+                self._gaps.setdefault(area, []).append(hole)
+
+    def switch(self, name: str) -> Any:
+        """Value of a site switch; an unknown name is an error of the knowledge base."""
+        return self.knowledge.switches[name]
+
+    def limit(self, spec: Any) -> Decimal:
+        """A limit of a rule: a decimal string, `{switch: name}`, or `{switch: name, values: {…: limit}}`."""
+        if isinstance(spec, Mapping):
+            value = self.switch(spec["switch"])
+            if "values" in spec:
+                return self.limit(spec["values"][str(value).lower()])
+            return Decimal(str(value))
+        return Decimal(str(spec))
+
+    def days(self, spec: Any) -> int:
+        """A count of days or months: a number or `{switch: name}`; None stands for the switch `max_age_days`."""
+        if spec is None:
+            spec = {"switch": "max_age_days"}
+        return int(self.switch(spec["switch"]) if isinstance(spec, Mapping) else spec)
+
+    # -- what is not known ---------------------------------------------------------------------------
+
+    def doubts(self, area: str, since: date | None = None) -> tuple[Doubt, ...]:
+        """Why the chart may lack something of `area` from `since` on (None: ever); () if it does not."""
+        found = []
+        for hole in self._gaps.get(area, ()):
+            if isinstance(hole, Gap):
+                if hole.complete_since is not None and since is not None and since >= hole.complete_since:
+                    continue
+                found.append(Doubt(f"gap_{hole.kind}", area, {"key": hole.key, "detail": hole.detail}))
+            else:
+                found.append(Doubt("refused", area, {"source": hole.source, "detail": hole.detail}))
+        return tuple(found)
+
+    # -- results -------------------------------------------------------------------------------------
+
+    def series(self, marker: str) -> tuple[Measurement, ...]:
+        """Final results of a marker, newest first, comparable or not."""
+        return tuple(m for m in self.chart.measurements.get(marker, ()) if m.status in USABLE)
+
+    def performed(self, marker: str) -> tuple[Measurement, ...]:
+        """Results that show that the test was done, newest first (with those of markers counted as it)."""
+        keys = [marker, *(key for key, m in self.knowledge.markers.items() if m.counts_as == marker)]
+        found = [m for key in keys for m in self.series(key) if m.problem not in NOT_PERFORMED and m.when]
+        if len(keys) > 1:
+            found.sort(key=lambda m: m.day or date.min, reverse=True)
+        return tuple(found)
+
+    def comparable(self, marker: str, max_age: int | None = None) -> tuple[Measurement, ...]:
+        """Results that can meet a limit, newest first, not older than `max_age` days."""
+        return tuple(
+            m
+            for m in self.series(marker)
+            if m.value is not None and not m.problem and m.day is not None and self.recent(m.day, max_age)
+        )
+
+    def recent(self, day: date, max_age: int | None) -> bool:
+        """True if `day` is at most `max_age` days before today (None: any age)."""
+        return max_age is None or (self.as_of - day).days <= max_age
+
+    def shown(self, measurement: Measurement, factor: Decimal = Decimal(1)) -> Decimal:
+        """The value that is compared: converted exactly, times `factor`, then rounded (0.4.14)."""
+        if measurement.value is None:
+            raise ValueError(f"{measurement.source} has no value")
+        return for_display(self.knowledge.markers[measurement.marker], measurement.value * factor)
+
+    # -- therapies -----------------------------------------------------------------------------------
+
+    def courses(self, keys: frozenset[str], current: bool | None = True) -> tuple[Therapy, ...]:
+        """Courses of any of the therapy keys; `current` None takes past ones too."""
+        return tuple(t for t in self.chart.therapies if t.key in keys and (current is None or t.current is current))
+
+    def course(self, keys: frozenset[str]) -> Therapy | None:
+        """The current course of these keys that began first (None: none; an unknown start comes first)."""
+        found = self.courses(keys)
+        return min(found, key=lambda t: t.start or date.min) if found else None
+
+    def selected(self, keys: frozenset[str]) -> tuple[Draft, ...]:
+        """Drafts that this call is about."""
+        return tuple(d for d in self.chart.drafts if d.selected and d.key in keys)
+
+    def local(self, key: str, form: str, systemic: bool = False) -> bool:
+        """True if this form of the therapy acts only where it is applied (vaginal estrogen)."""
+        known = self.knowledge.therapies.get(key)
+        return known is not None and form in known.local_forms and not systemic
+
+    def age(self) -> tuple[int | None, int | None]:
+        """Least and greatest age in completed years that the birth date allows; (None, None) if unknown."""
+        birth = self.chart.patient.birth
+        if birth is None:
+            return None, None
+        return years_between(birth.last_day, self.as_of), years_between(birth.day, self.as_of)
+
+
+def supplies_on(therapy: Therapy, day: date) -> tuple[Supply, ...]:
+    """Products of the course that were current on `day`; the one before it if none was."""
+    found = tuple(
+        s for s in therapy.supplies if (s.start is None or s.start <= day) and (s.end is None or day <= s.end)
+    )
+    if found:
+        return found
+    before = tuple(s for s in therapy.supplies if s.start is None or s.start <= day)
+    return before[:1] or therapy.supplies[-1:]
+
+
+def years_between(first: date, last: date) -> int:
+    """Completed years from `first` to `last`."""
+    return last.year - first.year - ((last.month, last.day) < (first.month, first.day))
+
+
+def months_before(day: date, months: int) -> date:
+    """Same day of the month `months` earlier, clipped to the month's end (0.4.12)."""
+    year, month = divmod(day.year * 12 + day.month - 1 - months, 12)
+    return date(year, month + 1, min(day.day, monthrange(year, month + 1)[1]))

@@ -1,0 +1,213 @@
+"""The evaluation: every rule of the hook, each on its own, then suppressions, merges and order.
+
+    evaluate(chart, knowledge, as_of=…, hook=…) -> Evaluation
+
+A rule ends in *finding*, *fine*, *unknown* or *not applicable* (its population is not this patient). One that
+raises ends in *unknown* and takes nothing else down.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from datetime import date
+
+import msgspec
+
+from cds_service.chart import Chart, Draft, Therapy
+from cds_service.knowledge.model import Indicator, Knowledge, Rule
+from cds_service.rules import calculated, change, precondition, quality, schedule, threshold
+from cds_service.rules.context import Context
+from cds_service.rules.lines import about_rule, doubt_lines
+from cds_service.rules.outcome import Doubt, Evaluation, Finding, Line, Outcome
+from cds_service.rules.predicates import Truth, holds
+
+KINDS: dict[str, Callable[[Rule, Truth, Context], Outcome]] = {
+    "schedule": schedule.evaluate,
+    "threshold": threshold.evaluate,
+    "change": change.evaluate,
+    "calculated": calculated.evaluate,
+    "precondition": precondition.evaluate,
+    "interaction": precondition.evaluate,
+}
+RANK: dict[Indicator, int] = {"critical": 0, "warning": 1, "info": 2}
+
+
+def evaluate(chart: Chart, knowledge: Knowledge, *, as_of: date, hook: str) -> Evaluation:
+    """Judge a chart on the day `as_of` by the rules of one hook (clinical laws 2.3, 4.2 to 4.4)."""
+    ctx = Context(chart, knowledge, as_of, hook)
+    if chart.patient.deceased:
+        return Evaluation(hook, as_of, (), ())
+    rules = [rule for rule in knowledge.rules if hook in rule.hooks and rule.status == "active"]
+    missing = _missing_basics(ctx)
+    if missing == "minor":
+        rules = [rule for rule in rules if "minor" in rule.runs_without]
+    outcomes = [_one(rule, ctx, missing) for rule in rules if rule.kind != "quality"]
+    protocols = tuple(p.key for p in knowledge.protocols if p.schedules and holds(p.applies, ctx).holds)
+    needed = _needed(rules, outcomes, ctx)
+    outcomes.extend(_quality(rule, ctx, needed) for rule in rules if rule.kind == "quality")
+    return _settle(outcomes, ctx, protocols, _gaps(outcomes, needed, ctx))
+
+
+AREAS = ("patient", "medications", "conditions", "procedures", "orders")
+
+
+def _gaps(outcomes: list[Outcome], needed: frozenset[str], ctx: Context) -> tuple[Doubt, ...]:
+    """Everything that the EHR did not bring, told once any rule of a therapy is about this patient."""
+    about_therapy = {
+        rule.id for rule in ctx.knowledge.rules if rule.kind != "quality" and rule.protocol != "everyone"
+    }
+    if not any(outcome.applies for outcome in outcomes if outcome.rule in about_therapy):
+        return ()
+    return tuple(doubt for area in (*AREAS, *sorted(needed)) for doubt in ctx.doubts(area, ctx.as_of))
+
+
+def _missing_basics(ctx: Context) -> str:
+    """`minor`, `birth date`, `sex` or '': what keeps most rules from running (2.3, 0.4.19)."""
+    least, greatest = ctx.age()
+    if greatest is not None and greatest < ctx.switch("min_age"):
+        return "minor"
+    if least is None or least < ctx.switch("min_age"):
+        return "birth date"
+    return "" if ctx.chart.patient.sex else "sex"
+
+
+def _one(rule: Rule, ctx: Context, missing: str) -> Outcome:
+    try:
+        if missing in ("birth date", "sex") and missing not in rule.runs_without:
+            return Outcome(rule.id, "not applicable", f"{missing} not known", applies=False)
+        truth = holds(rule.applies, ctx)
+        if truth.holds is False:
+            return Outcome(rule.id, "not applicable", "does not apply to this patient", applies=False)
+        if truth.holds is None:
+            return Outcome(rule.id, "unknown", "not known if it applies", truth.doubts)
+        return KINDS[rule.kind](rule, truth, ctx)
+    except Exception as error:  # law 1: a rule that fails leaves *unknown* behind and never takes others down
+        return _failed(rule, error)
+
+
+def _failed(rule: Rule, error: Exception) -> Outcome:
+    doubt = Doubt("rule_failed", rule.id, {"title": rule.title})
+    return Outcome(rule.id, "unknown", "the rule failed", (doubt,), failed=type(error).__name__)
+
+
+def _needed(rules: list[Rule], outcomes: list[Outcome], ctx: Context) -> frozenset[str]:
+    """Markers of the rules that apply to this patient."""
+    applying = {outcome.rule for outcome in outcomes if outcome.applies}
+    live = [rule for rule in rules if rule.id in applying]
+    tests: set[str] = set()
+    for rule in live:
+        if rule.kind == "schedule":
+            protocol = next(p for p in ctx.knowledge.protocols if p.key == rule.protocol)
+            plan = protocol.schedules[ctx.switch(protocol.profile_switch)]
+            tests.update(item.test for milestone in plan.milestones for item in milestone.items)
+    return quality.needed_by((r for r in live if r.kind != "calculated"), tests, ctx.knowledge)
+
+
+def _quality(rule: Rule, ctx: Context, needed: frozenset[str]) -> Outcome:
+    try:
+        return quality.evaluate(rule, ctx, needed)
+    except Exception as error:  # as in `_one`
+        return _failed(rule, error)
+
+
+# -- suppressions, merges, order ---------------------------------------------------------------------
+
+
+def _settle(
+    outcomes: list[Outcome], ctx: Context, protocols: tuple[str, ...], gaps: tuple[Doubt, ...]
+) -> Evaluation:
+    found = {o.rule: o.finding for o in outcomes if o.finding is not None}
+    silenced = {victim for finding in found.values() for victim in finding.rule.suppresses}
+    standing = {name: finding for name, finding in found.items() if name not in silenced}
+    lines, merged = _merge(standing)
+    findings = [
+        _finish(finding, lines.get(name, ()), ctx) for name, finding in standing.items() if name not in merged
+    ]
+    findings.sort(key=lambda f: (RANK[f.indicator], f.rule.order))
+    findings = _each_test_once(findings, ctx)
+    findings = _suggested(findings, ctx)
+    findings, doubts = _doubts(findings, outcomes, gaps)
+    told = tuple(
+        msgspec.structs.replace(o, result="suppressed") if o.rule in silenced and o.finding else o for o in outcomes
+    )
+    return Evaluation(ctx.hook, ctx.as_of, told, tuple(findings), doubts, protocols)
+
+
+def _merge(standing: dict[str, Finding]) -> tuple[dict[str, tuple[Line, ...]], set[str]]:
+    """Findings that become a line in another rule's card."""
+    lines: dict[str, tuple[Line, ...]] = {}
+    merged: set[str] = set()
+    for name, finding in standing.items():
+        hosts = [host for host in finding.rule.line_in if host in standing and host != name]
+        hosts = [host for host in hosts if not standing[host].rule.line_only]
+        if hosts or finding.rule.line_only:
+            merged.add(name)
+        for host in hosts if finding.rule.line_only else hosts[:1]:
+            extra = finding.lines if finding.rule.kind == "calculated" else (_as_line(finding),)
+            lines[host] = (*lines.get(host, ()), *extra)
+    return lines, merged
+
+
+def _as_line(finding: Finding) -> Line:
+    return Line(f"line_{finding.rule.kind}", {"finding": finding, **finding.values}, finding.rule.advice)
+
+
+def _finish(finding: Finding, lines: Iterable[Line], ctx: Context) -> Finding:
+    """Add merged lines and the rule's notes; cap the indicator where the drug was recognised from text."""
+    indicator = finding.indicator
+    drafts = [fact for fact in finding.facts if isinstance(fact, (Draft, Therapy))]
+    from_text = drafts and all(fact.from_text for fact in drafts)
+    if finding.rule.text_cap and from_text and indicator == "critical":
+        indicator = "warning"
+    notes = () if finding.due else tuple(about_rule(finding.rule, ctx))
+    return msgspec.structs.replace(finding, indicator=indicator, lines=(*lines, *finding.lines, *notes))
+
+
+def _each_test_once(findings: list[Finding], ctx: Context) -> list[Finding]:
+    """A test that two protocols miss stands once: where it is overdue, else in the first protocol (0.4.5)."""
+    order = {protocol.key: protocol.order for protocol in ctx.knowledge.protocols}
+    claims: dict[str, tuple[bool, int, int]] = {}
+    for index, finding in enumerate(findings):
+        for due in finding.due:
+            claim = (not due.overdue, order[finding.rule.protocol], index)
+            claims[due.test] = min(claims.get(due.test, claim), claim)
+    kept = []
+    for index, finding in enumerate(findings):
+        mine = tuple(item for item in finding.due if claims[item.test][2] == index)
+        if mine or not finding.due:
+            kept.append(finding if mine == finding.due else msgspec.structs.replace(finding, due=mine))
+    return kept
+
+
+def _suggested(findings: list[Finding], ctx: Context) -> list[Finding]:
+    """Tests that a rule itself suggests, unless they stand in a due card or are already ordered."""
+    claimed = {item.test for finding in findings for item in finding.due}
+    told = []
+    for finding in findings:
+        tests = tuple(item.test for item in finding.due)
+        for key in finding.rule.tests:
+            if key not in claimed and schedule.already_ordered(ctx.knowledge.tests[key], ctx) is None:
+                tests = (*tests, key)
+                claimed.add(key)
+        told.append(msgspec.structs.replace(finding, tests=tests) if tests else finding)
+    return told
+
+
+def _doubts(
+    findings: list[Finding], outcomes: list[Outcome], gaps: tuple[Doubt, ...]
+) -> tuple[list[Finding], tuple[Doubt, ...]]:
+    """Share the doubts out: a line in the card of the same marker, else the quiet card (0.4.4, 0.4.21)."""
+    hosts = {finding.marker: index for index, finding in reversed(list(enumerate(findings))) if finding.marker}
+    told = (*(doubt for o in outcomes if o.result in ("unknown", "finding") for doubt in o.doubts), *gaps)
+    known = {doubt.key(): doubt for doubt in told}
+    quiet: list[Doubt] = []
+    lines: dict[int, list[Doubt]] = {}
+    for doubt in known.values():
+        if doubt.area in hosts:
+            lines.setdefault(hosts[doubt.area], []).append(doubt)
+        else:
+            quiet.append(doubt)
+    for index, doubts in lines.items():
+        extra = (*findings[index].lines, *doubt_lines(tuple(doubts)))
+        findings[index] = msgspec.structs.replace(findings[index], lines=extra)
+    return findings, tuple(quiet)

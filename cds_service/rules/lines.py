@@ -1,0 +1,63 @@
+"""Sentences that a card owes its reader about the basis it stands on: how sure, from where, with what doubts."""
+
+from __future__ import annotations
+
+from cds_service.chart import Draft, Measurement, Therapy
+from cds_service.knowledge.model import Rule
+from cds_service.rules.context import Context
+from cds_service.rules.outcome import Doubt, Fact, Line
+from cds_service.rules.predicates import holds
+
+ALARMS = frozenset({"HH", "LL", "AA"})
+
+
+def about_result(measurement: Measurement) -> list[Line]:
+    """What must be said of one result: inferred unit, date of issue, point-of-care method, alarm flag."""
+    lines = []
+    if measurement.unit_inferred:
+        lines.append(Line("unit_inferred", {"result": measurement}))
+    if measurement.when and measurement.when.issued:
+        lines.append(Line("date_issued", {"result": measurement}))
+    if measurement.when and measurement.when.precision == "month":
+        lines.append(Line("month_only", {"result": measurement}))
+    for trait in ("estimated", "calculated"):
+        if trait in measurement.traits:
+            lines.append(Line(f"result_{trait}", {"result": measurement}))
+    if measurement.conflict:
+        lines.append(Line("conflict", {"result": measurement}))
+    if measurement.interpretation in ALARMS:
+        lines.append(Line("lab_alarm", {"result": measurement, "flag": measurement.interpretation}))
+    return lines
+
+
+def about_facts(facts: tuple[Fact, ...]) -> list[Line]:
+    """What must be said of therapies: recognised from text, on hold, start unknown."""
+    lines = []
+    for fact in facts:
+        if isinstance(fact, (Therapy, Draft)) and fact.from_text:
+            lines.append(Line("from_text", {"therapy": fact}))
+        if isinstance(fact, Therapy):
+            if fact.start is None:
+                lines.append(Line("start_unknown", {"therapy": fact}))
+            if fact.on_hold:
+                lines.append(Line("on_hold", {"therapy": fact}))
+    return lines
+
+
+def about_rule(rule: Rule, ctx: Context) -> list[Line]:
+    """The notes of the rule that hold for this patient."""
+    return [Line("", text=note.text) for note in rule.notes if holds(note.when, ctx).holds]
+
+
+def newer_not_comparable(measurement: Measurement, ctx: Context) -> list[Line]:
+    """A later result of the same marker that could not be compared does not hide this one, but is told."""
+    series = ctx.series(measurement.marker)
+    newer = series[: series.index(measurement)] if measurement in series else ()
+    return [
+        Line("newer_not_comparable", {"result": other}) for other in newer if other.value is None or other.problem
+    ][:1]
+
+
+def doubt_lines(doubts: tuple[Doubt, ...]) -> list[Line]:
+    """Doubts as lines of a card."""
+    return [Line(doubt.message, {**doubt.values, "area": doubt.area}) for doubt in doubts]

@@ -1,0 +1,104 @@
+"""What an evaluation says: one `Outcome` for each rule, and the `Finding`s that become cards."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import date
+from decimal import Decimal
+from typing import Literal
+
+import msgspec
+
+from cds_service.chart import Condition, Draft, Measurement, Order, Procedure, Therapy
+from cds_service.knowledge.model import Indicator, Rule
+
+Fact = Measurement | Therapy | Condition | Draft | Order | Procedure
+Result = Literal["finding", "fine", "unknown", "not applicable", "suppressed"]
+
+
+class Doubt(msgspec.Struct, frozen=True):
+    """Why something could not be known: a message id with its variables, and what it touches."""
+
+    message: str
+    area: str
+    """Marker key, `patient`, `medications`, `conditions`, `procedures`, `orders`, or a rule id."""
+    values: Mapping[str, object] = {}
+    rule: str = ""
+    """Data-quality rule that speaks here (`DQ-1`, …); '' for UNKNOWN."""
+
+    def key(self) -> tuple[str, str, str]:
+        """Tell equal doubts of several rules apart from different ones."""
+        return (self.message, self.area, repr(sorted(self.values.items(), key=lambda pair: pair[0])))
+
+
+class Line(msgspec.Struct, frozen=True):
+    """A sentence inside a card: a message id with variables, or (id '') the text of a rule's note."""
+
+    message: str
+    values: Mapping[str, object] = {}
+    text: str = ""
+
+
+class Due(msgspec.Struct, frozen=True):
+    """A test that is missing at a milestone."""
+
+    test: str
+    overdue: bool
+    last: date | None
+    """Day of the last result, None if none is in the chart."""
+    preliminary: date | None = None
+    since: str = ""
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """A rule that spoke, with everything its card needs."""
+
+    rule: Rule
+    indicator: Indicator
+    marker: str = ""
+    result: Measurement | None = None
+    value: Decimal | None = None
+    """The value that was compared, canonical unit, display precision."""
+    limit: Decimal | None = None
+    operator: str = ""
+    earlier: tuple[Measurement, ...] = ()
+    facts: tuple[Fact, ...] = ()
+    lines: tuple[Line, ...] = ()
+    values: Mapping[str, object] = {}
+    due: tuple[Due, ...] = ()
+    ordered: tuple[tuple[str, Order], ...] = ()
+    """(test, order) pairs of tests that are missing but already ordered."""
+    doubts: tuple[Doubt, ...] = ()
+    tests: tuple[str, ...] = ()
+    """Tests that the card suggests to order."""
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """How one rule ended, for `explain` and for the metrics."""
+
+    rule: str
+    result: Result
+    reason: str = ""
+    doubts: tuple[Doubt, ...] = ()
+    finding: Finding | None = None
+    next_due: date | None = None
+    failed: str = ""
+    """Name of the exception type if the rule raised."""
+    applies: bool = True
+    """False if the rule is not about this patient at all."""
+
+
+class Evaluation(msgspec.Struct, frozen=True):
+    """All outcomes of one call.
+
+    `findings` are the ones that become cards, suppressions and merges done, most urgent first. `doubts` are
+    what stayed unknown and is told in the quiet card.
+    """
+
+    hook: str
+    as_of: date
+    outcomes: tuple[Outcome, ...]
+    findings: tuple[Finding, ...]
+    doubts: tuple[Doubt, ...] = ()
+    protocols: tuple[str, ...] = ()
+    """Keys of the protocols that apply."""

@@ -1,0 +1,332 @@
+"""The small language in which rules say to whom they apply.
+
+A predicate tree is data (`knowledge/schema/protocol.json` describes it). Each leaf is a function below,
+found by its name. The answer has three values: True with the facts that make it so, False, or None with
+the doubts that keep it open; `all`, `any` and `not` combine them as Kleene logic does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import date, timedelta
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+
+from cds_service.chart import Condition, Draft, Measurement, Therapy
+from cds_service.rules.compare import OPERATORS, passes
+from cds_service.rules.context import Context, months_before
+from cds_service.rules.outcome import Doubt, Fact
+
+
+class Truth(msgspec.Struct, frozen=True):
+    """Answer of a predicate: `holds` True, False or None (cannot be known, see `doubts`)."""
+
+    holds: bool | None
+    facts: tuple[Fact, ...] = ()
+    doubts: tuple[Doubt, ...] = ()
+
+
+YES = Truth(True)
+NO = Truth(False)
+
+
+def holds(tree: Any, ctx: Context) -> Truth:
+    """Evaluate a predicate tree; None holds always."""
+    if tree is None:
+        return YES
+    ((name, spec),) = tree.items() if len(tree) == 1 else (("all", [{k: v} for k, v in tree.items()]),)
+    return LEAVES[name](spec, ctx)
+
+
+def _all(specs: Any, ctx: Context) -> Truth:
+    facts: list[Fact] = []
+    doubts: list[Doubt] = []
+    for spec in specs:
+        truth = holds(spec, ctx)
+        if truth.holds is False:
+            return NO
+        facts.extend(truth.facts)
+        doubts.extend(truth.doubts if truth.holds is None else ())
+    return Truth(None, tuple(facts), tuple(doubts)) if doubts else Truth(True, tuple(facts))
+
+
+def _any(specs: Any, ctx: Context) -> Truth:
+    truths = [holds(spec, ctx) for spec in specs]
+    facts = tuple(fact for truth in truths if truth.holds for fact in truth.facts)
+    if any(truth.holds for truth in truths):
+        return Truth(True, facts)
+    doubts = tuple(doubt for truth in truths for doubt in truth.doubts)
+    return Truth(None, (), doubts) if any(truth.holds is None for truth in truths) else NO
+
+
+def _not(spec: Any, ctx: Context) -> Truth:
+    truth = holds(spec, ctx)
+    return truth if truth.holds is None else Truth(not truth.holds)
+
+
+def _protocol(spec: Any, ctx: Context) -> Truth:
+    return _any([{"_protocol": key} for key in names(spec)], ctx)
+
+
+def _one_protocol(key: str, ctx: Context) -> Truth:
+    if key not in ctx.truths:
+        protocol = next(p for p in ctx.knowledge.protocols if p.key == key)
+        ctx.truths[key] = holds(protocol.applies, ctx)
+    truth: Truth = ctx.truths[key]
+    return truth
+
+
+def _therapy(spec: Any, ctx: Context) -> Truth:
+    current = {"current": True, "past": False, "any": None}[spec.get("state", "current")]
+    found = tuple(t for t in ctx.courses(names(spec["key"]), current) if _course_fits(t, spec, ctx))
+    if found:
+        return Truth(True, found)
+    doubts = ctx.doubts("medications")
+    return Truth(None, (), doubts) if doubts else NO
+
+
+def _course_fits(course: Therapy, spec: Any, ctx: Context) -> bool:
+    if "form" in spec and course.form not in names(spec["form"]):
+        return False
+    if "not_form" in spec and course.form in names(spec["not_form"]):
+        return False
+    if "agent" in spec and course.agent not in names(spec["agent"]):
+        return False
+    if spec.get("systemic") and ctx.local(course.key, course.form, course.supplies[0].systemic):
+        return False
+    ended = (ctx.as_of - course.end).days if course.end else 0
+    if ended > spec.get("ended_within_days", ended):
+        return False
+    return _within(None if course.start is None else (ctx.as_of - course.start).days, spec)
+
+
+def _within(days: int | None, spec: Any) -> bool:
+    """Unknown start: rules with a least day run, rules with a last day do not (0.4.7)."""
+    if days is None:
+        return "to_day" not in spec
+    return bool(days >= spec.get("from_day", days) and days <= spec.get("to_day", days))
+
+
+def _draft(spec: Any, ctx: Context) -> Truth:
+    keys = names(spec["key"])
+    drafts = (
+        ctx.selected(keys) if spec.get("selected", True) else tuple(d for d in ctx.chart.drafts if d.key in keys)
+    )
+    if "form" in spec:
+        drafts = tuple(d for d in drafts if d.form in names(spec["form"]))
+    if spec.get("systemic"):
+        drafts = tuple(d for d in drafts if not ctx.local(d.key, d.form, d.systemic))
+    if "new" in spec:
+        drafts = tuple(d for d in drafts if _is_new(d, ctx) is spec["new"])
+    return Truth(True, drafts) if drafts else NO
+
+
+def _is_new(draft: Draft, ctx: Context) -> bool:
+    """No course of the same key is current. Where the list of medications is incomplete, none is assumed: the
+    checks of a new start then run, and the gap is told."""
+    return not ctx.courses(frozenset([draft.key]))
+
+
+def _condition(spec: Any, ctx: Context) -> Truth:
+    concepts = names(spec["concept"])
+    found: list[Fact] = []
+    unsure: list[Doubt] = []
+    for condition in ctx.chart.conditions:
+        if not condition.concepts & concepts or not _state_fits(condition, spec, ctx, concepts):
+            continue
+        recent = _is_recent(condition, spec, ctx)
+        if recent:
+            found.append(condition)
+        elif recent is None:
+            unsure.append(Doubt("condition_undated", "conditions", {"name": condition.name}))
+    if found:
+        return Truth(True, tuple(found))
+    doubts = (*unsure, *(() if spec.get("recorded_only") else ctx.doubts("conditions")))
+    return Truth(None, (), doubts) if doubts else NO
+
+
+def _state_fits(condition: Condition, spec: Any, ctx: Context, concepts: frozenset[str]) -> bool:
+    if condition.active:
+        return bool(spec.get("state", "present") != "history")
+    wanted = spec.get("state", "present")
+    remembered = any(ctx.knowledge.concepts[c].history_counts for c in condition.concepts & concepts)
+    return wanted in ("any", "history") or (wanted == "present" and remembered)
+
+
+def _is_recent(condition: Condition, spec: Any, ctx: Context) -> bool | None:
+    """Onset later than today minus n calendar months; any day of a partial date counts (0.4.12)."""
+    if "within_months" not in spec:
+        return True
+    when = condition.onset or condition.recorded
+    if when is None:
+        return None
+    earliest = months_before(ctx.as_of, ctx.days(spec["within_months"]))
+    return when.last_day > earliest
+
+
+def _procedure(spec: Any, ctx: Context) -> Truth:
+    concepts = names(spec["concept"])
+    found = tuple(p for p in ctx.chart.procedures if p.concepts & concepts)
+    if found:
+        return Truth(True, found)
+    doubts = ctx.doubts("procedures")
+    return Truth(None, (), doubts) if doubts else NO
+
+
+def _site_codes(spec: Any, ctx: Context) -> Truth:
+    concept = ctx.knowledge.concepts[spec]
+    return YES if concept.icd10 or concept.snomed else NO
+
+
+def _sex(spec: Any, ctx: Context) -> Truth:
+    sex = ctx.chart.patient.sex
+    if sex is None:
+        return Truth(None, (), ctx.doubts("patient") or (Doubt("sex_unknown", "patient"),))
+    return YES if sex == spec else NO
+
+
+def _age(spec: Any, ctx: Context) -> Truth:
+    least, greatest = ctx.age()
+    if least is None or greatest is None:
+        return Truth(None, (), ctx.doubts("patient") or (Doubt("birth_date_unknown", "patient"),))
+    lower, upper = _bound(spec, "min", ctx), _bound(spec, "max", ctx)
+    answers = {(lower is None or age >= lower) and (upper is None or age <= upper) for age in (least, greatest)}
+    if len(answers) > 1:
+        return Truth(None, (), (Doubt("birth_date_partial", "patient"),))
+    return YES if answers.pop() else NO
+
+
+def _bound(spec: Any, side: str, ctx: Context) -> Decimal | None:
+    """A bound of an age; a switch may leave it open (None)."""
+    wanted = spec.get(side)
+    if wanted is None or (isinstance(wanted, dict) and ctx.switch(wanted["switch"]) is None):
+        return None
+    return ctx.limit(wanted)
+
+
+def _known(spec: Any, ctx: Context) -> Truth:
+    if spec == "sex":
+        return YES if ctx.chart.patient.sex else NO
+    return YES if ctx.age()[0] is not None else NO
+
+
+def _gender_differs(spec: Any, ctx: Context) -> Truth:
+    """Gender identity, sex parameter or recorded gender point to `spec`, the origin to the other (0.4.22)."""
+    patient = ctx.chart.patient
+    other = "female" if spec == "male" else "male"
+    origin = patient.birth_sex or patient.recorded_gender
+    stated = spec in (patient.gender_identity, patient.sex_parameter) and origin == other
+    recorded = patient.recorded_gender == spec and patient.birth_sex == other
+    return YES if stated or recorded else NO
+
+
+def _birth_sex(spec: Any, ctx: Context) -> Truth:
+    return YES if ctx.chart.patient.birth_sex == spec else NO
+
+
+def _observed_pregnancy(spec: Any, ctx: Context) -> Truth:
+    return YES if bool(ctx.chart.pregnancy) is spec else NO
+
+
+def _switch(spec: Any, ctx: Context) -> Truth:
+    return YES if all(ctx.switch(name) == wanted for name, wanted in spec.items()) else NO
+
+
+def _result(spec: Any, ctx: Context) -> Truth:
+    """The latest comparable result of a marker, within so many days, passes a limit."""
+    marker = spec["marker"]
+    within = ctx.days(spec.get("within_days"))
+    series = ctx.comparable(marker, within)
+    doubts = ctx.doubts(marker, ctx.as_of - timedelta(days=within))
+    if not series:
+        return Truth(None, (), doubts) if doubts else NO
+    word, operator = next(pair for pair in OPERATORS.items() if pair[0] in spec)
+    passed = passes(ctx.shown(series[0]), series[0].comparator, operator, ctx.limit(spec[word]))
+    if passed:
+        return Truth(True, (series[0],))
+    if passed is None:
+        return Truth(None, (), (Doubt("comparator", marker, {"result": series[0]}), *doubts))
+    return Truth(None, (), doubts) if doubts else NO
+
+
+def _has_result(spec: Any, ctx: Context) -> Truth:
+    """Results of a marker on at least `count` different days within so many days."""
+    within = ctx.days(spec["within_days"])
+    days: dict[date, Measurement] = {}
+    for measurement in ctx.performed(spec["marker"]):
+        if measurement.day is not None and ctx.recent(measurement.day, within):
+            days.setdefault(measurement.day, measurement)
+    if len(days) >= spec.get("count", 1):
+        return Truth(True, tuple(days.values()))
+    doubts = ctx.doubts(spec["marker"], ctx.as_of - timedelta(days=within))
+    return Truth(None, tuple(days.values()), doubts) if doubts else Truth(False, tuple(days.values()))
+
+
+def _pair(spec: Any, ctx: Context) -> Truth:
+    """Two results on different days: their hour of collection, or both at or above a limit."""
+    found = _has_result({"marker": spec["marker"], "within_days": spec["within_days"], "count": 2}, ctx)
+    if not found.holds:
+        return found if found.holds is None else NO
+    pair = tuple(fact for fact in found.facts if isinstance(fact, Measurement))[:2]
+    if "outside_hours" in spec:
+        first, last = spec["outside_hours"]
+        outside = any(_clock(m) is not None and not first <= str(_clock(m)) <= last for m in pair)
+        return Truth(True, pair) if outside else NO
+    limit = ctx.limit(spec["at_or_above"])
+    if any(m.value is None for m in pair):
+        return NO
+    answers = [passes(ctx.shown(m), m.comparator, ">=", limit) for m in pair]
+    return Truth(True, pair) if all(answers) else NO
+
+
+def _clock(measurement: Measurement) -> str | None:
+    when = measurement.when
+    return None if when is None or when.hour is None else f"{when.hour:02d}:{when.minute or 0:02d}"
+
+
+def _weekly_dose(spec: Any, ctx: Context) -> Truth:
+    """A course or draft of one of the agents and forms has at least so many mg a week (or any dose)."""
+    keys = names(spec["key"])
+    courses = [(course, supply) for course in ctx.courses(keys) for supply in course.supplies[:1]]
+    found: list[Fact] = [course for course, supply in courses if _dose_fits(supply, spec)]
+    found.extend(draft for draft in ctx.selected(keys) if _dose_fits(draft, spec))
+    return Truth(True, tuple(found)) if found else NO
+
+
+def _dose_fits(given: Any, spec: Any) -> bool:
+    if given.form not in names(spec["form"]) or ("agent" in spec and given.agent not in names(spec["agent"])):
+        return False
+    least = spec.get("mg_per_week")
+    return least is None or (given.weekly_mg is not None and given.weekly_mg >= Decimal(least))
+
+
+def names(spec: Any) -> frozenset[str]:
+    """A name or a list of names as a set."""
+    return frozenset([spec]) if isinstance(spec, str) else frozenset(spec)
+
+
+LEAVES: dict[str, Callable[[Any, Context], Truth]] = {
+    "all": _all,
+    "any": _any,
+    "not": _not,
+    "protocol": _protocol,
+    "_protocol": _one_protocol,
+    "therapy": _therapy,
+    "draft": _draft,
+    "condition": _condition,
+    "procedure": _procedure,
+    "site_codes": _site_codes,
+    "sex": _sex,
+    "age": _age,
+    "known": _known,
+    "gender_differs": _gender_differs,
+    "birth_sex": _birth_sex,
+    "switch": _switch,
+    "observed_pregnancy": _observed_pregnancy,
+    "result": _result,
+    "has_result": _has_result,
+    "pair": _pair,
+    "weekly_dose": _weekly_dose,
+}

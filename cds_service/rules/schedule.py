@@ -1,0 +1,267 @@
+"""Kind `schedule`: which tests are due at the milestone that is open today (3.1).
+
+Day arithmetic: a milestone has `opens`, `target`, `overdue_after` and (stated or implied) `closes`, in days
+from the start of the course; a repeating one adds `every` to each. A test is satisfied by a final result from
+`opens` up to today. A course whose start is unknown is *established*: only the annual rule runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import date, timedelta
+
+import msgspec
+
+from cds_service.chart import Measurement, Order
+from cds_service.knowledge.model import Item, Milestone, Protocol, Rule, Schedule, Test
+from cds_service.rules.context import NOT_PERFORMED, Context
+from cds_service.rules.lines import about_facts, about_rule
+from cds_service.rules.outcome import Doubt, Due, Fact, Finding, Line, Outcome
+from cds_service.rules.predicates import Truth, holds
+
+
+class Open(msgspec.Struct, frozen=True):
+    """The milestone that is open today, as dates."""
+
+    key: str
+    name: str
+    opens: date
+    target: date
+    overdue_from: date
+    items: tuple[Item, ...]
+    number: int = 0
+    baseline: str = ""
+    """Switch that says how far back a result counts; '' unless this is the baseline."""
+
+
+class Status(msgspec.Struct, frozen=True):
+    """One test at a milestone: exactly one of `done`, `due`, `ordered`, `doubts` says how it stands."""
+
+    test: Test
+    done: date | None = None
+    due: Due | None = None
+    ordered: Order | None = None
+    doubts: tuple[Doubt, ...] = ()
+    late: bool = False
+
+
+def evaluate(rule: Rule, truth: Truth, ctx: Context) -> Outcome:
+    """Say which tests of the protocol's open milestone are missing."""
+    protocol = _protocol(rule, ctx)
+    schedule = protocol.schedules[ctx.switch(protocol.profile_switch)]
+    if rule.spec.get("milestone") == "baseline":
+        return _at_order(rule, truth, schedule, ctx)
+    course = ctx.course(frozenset(schedule.anchor))
+    if course is None:
+        return Outcome(rule.id, "not applicable", "no current course")
+    if course.start is None:
+        statuses = [_yearly(item, schedule, ctx) for item in _asked(schedule.yearly, ctx)]
+        return _outcome(rule, (course,), None, statuses, ctx)
+    opened = open_milestone(schedule, course.start, ctx.as_of)
+    following = next_target(schedule, course.start, ctx.as_of)
+    if opened is None:
+        return Outcome(rule.id, "fine", "no milestone is open", next_due=following)
+    statuses = [_status(item, opened, ctx) for item in _asked(opened.items, ctx)]
+    outcome = _outcome(rule, (course,), opened, statuses, ctx)
+    waiting = outcome.result == "finding" and opened.target >= ctx.as_of
+    return msgspec.structs.replace(outcome, next_due=opened.target if waiting else following)
+
+
+def _protocol(rule: Rule, ctx: Context) -> Protocol:
+    return next(protocol for protocol in ctx.knowledge.protocols if protocol.key == rule.protocol)
+
+
+def open_milestone(schedule: Schedule, start: date, today: date) -> Open | None:
+    """The milestone opened last, if it is not closed yet."""
+    day = (today - start).days
+    best: tuple[int, int, Milestone] | None = None
+    for milestone in schedule.milestones:
+        shift = 0
+        if milestone.every and day >= milestone.opens:
+            shift = (day - milestone.opens) // milestone.every
+        offset = shift * (milestone.every or 0)
+        if milestone.opens + offset <= day and (best is None or milestone.opens + offset >= best[0]):
+            best = (milestone.opens + offset, shift, milestone)
+    if best is None:
+        return None
+    opens, shift, milestone = best
+    offset = opens - milestone.opens
+    if milestone.closes is not None and not milestone.every and day >= milestone.closes:
+        return None
+
+    def on(number: int) -> date:
+        return start + timedelta(days=number + offset)
+
+    return Open(
+        milestone.key,
+        milestone.name,
+        on(milestone.opens),
+        on(milestone.target),
+        on(milestone.overdue_after) + timedelta(days=1),
+        milestone.items,
+        shift + 1,
+        milestone.look_back,
+    )
+
+
+def next_target(schedule: Schedule, start: date, today: date) -> date | None:
+    """Target day of the next milestone that has not opened yet."""
+    day = (today - start).days
+    coming = []
+    for milestone in schedule.milestones:
+        shift = 0
+        if milestone.opens <= day:
+            if not milestone.every:
+                continue
+            shift = (day - milestone.opens) // milestone.every + 1
+        coming.append(milestone.target + shift * (milestone.every or 0))
+    return start + timedelta(days=min(coming)) if coming else None
+
+
+def _asked(items: Iterable[Item], ctx: Context) -> list[Item]:
+    """Items whose condition holds; one whose condition cannot be known is asked for."""
+    return [item for item in items if holds(item.when, ctx).holds is not False]
+
+
+def _status(item: Item, opened: Open, ctx: Context) -> Status:
+    opens = opened.opens
+    if opened.baseline:
+        opens = opened.target - timedelta(days=ctx.switch(item.look_back or opened.baseline))
+    test = ctx.knowledge.tests[item.test]
+    overdue = ctx.as_of >= opened.overdue_from
+    done = done_since(test, opens, ctx)
+    if done is not None:
+        return Status(test, done=done, late=bool(opened.baseline) and done >= opened.overdue_from)
+    return _missing(test, opens, overdue, ctx)
+
+
+def _yearly(item: Item, schedule: Schedule, ctx: Context) -> Status:
+    test = ctx.knowledge.tests[item.test]
+    fresh = ctx.as_of - timedelta(days=schedule.yearly_due_days - 1)
+    done = done_since(test, fresh, ctx)
+    if done is not None:
+        return Status(test, done=done)
+    tolerated = ctx.as_of - timedelta(days=schedule.yearly_overdue_days)
+    return _missing(test, fresh, done_since(test, tolerated, ctx) is None, ctx)
+
+
+def _missing(test: Test, opens: date, overdue: bool, ctx: Context) -> Status:
+    doubts = tuple(
+        doubt for marker in sorted(frozenset().union(*test.done_by)) for doubt in ctx.doubts(marker, opens)
+    )
+    if doubts:
+        return Status(test, doubts=doubts)
+    order = already_ordered(test, ctx)
+    if order is not None:
+        return Status(test, ordered=order)
+    due = Due(test.key, overdue, done_since(test, None, ctx), _preliminary(test, opens, ctx))
+    return Status(test, due=due)
+
+
+def done_since(test: Test, opens: date | None, ctx: Context) -> date | None:
+    """Day of the newest result that shows the test was done on or after `opens` (None: ever), or None."""
+    days = []
+    for markers in test.done_by:
+        newest = [_newest(marker, opens, ctx) for marker in markers]
+        if all(day is not None for day in newest):
+            days.append(min(day for day in newest if day is not None))
+    if test.same_day and ctx.switch(test.same_day_switch):
+        days.extend(_together(test.same_day, opens, ctx))
+    return max(days, default=None)
+
+
+def _newest(marker: str, opens: date | None, ctx: Context) -> date | None:
+    for measurement in ctx.performed(marker):
+        if measurement.when and (opens is None or measurement.when.last_day >= opens):
+            return measurement.when.day
+    return None
+
+
+def _together(markers: frozenset[str], opens: date | None, ctx: Context) -> list[date]:
+    """Days on which all the markers have a result."""
+    days = [{m.when.day for m in ctx.performed(k) if m.when and m.when.precision != "month"} for k in markers]
+    shared = set.intersection(*days) if days else set()
+    return [day for day in shared if opens is None or day >= opens]
+
+
+def _preliminary(test: Test, opens: date, ctx: Context) -> date | None:
+    waiting: list[Measurement] = [
+        m
+        for markers in test.done_by
+        for marker in markers
+        for m in ctx.chart.measurements.get(marker, ())
+        if m.status in ("preliminary", "registered") and m.problem not in NOT_PERFORMED
+    ]
+    return max((m.when.day for m in waiting if m.when and m.when.last_day >= opens), default=None)
+
+
+def already_ordered(test: Test, ctx: Context) -> Order | None:
+    """A drafted order, or an open one authored recently, that will bring the test (0.4.24)."""
+    limit = ctx.switch("order_counts_days")
+    for order in ctx.chart.orders:
+        brings = test.order_code in order.codes or any(markers <= order.markers for markers in test.done_by)
+        if not brings:
+            continue
+        if order.drafted:
+            return order
+        if order.authored is not None and (ctx.as_of - order.authored.day).days <= limit:
+            return order
+    return None
+
+
+def _outcome(
+    rule: Rule, facts: tuple[Fact, ...], opened: Open | None, statuses: list[Status], ctx: Context
+) -> Outcome:
+    due = tuple(status.due for status in statuses if status.due)
+    doubts = _distinct(doubt for status in statuses for doubt in status.doubts)
+    missing = [ctx.knowledge.tests[item.test] for item in due]
+    reason = ", ".join(test.key for test in missing) or "all tests of the milestone are done or ordered"
+    if not due:
+        return Outcome(rule.id, "unknown" if doubts else "fine", reason, doubts)
+    serious = any(item.overdue and test.safety for item, test in zip(due, missing, strict=True))
+    late = [status for status in statuses if status.late]
+    lines = [Line("late_baseline", {"test": s.test.name, "day": s.done}) for s in late]
+    unknown = sorted({status.test.name for status in statuses if status.doubts})
+    if unknown:
+        lines.append(Line("tests_unknown", {"tests": unknown}))
+    finding = Finding(
+        rule=rule,
+        indicator="warning" if serious else rule.indicator,
+        facts=facts,
+        lines=(*lines, *about_rule(rule, ctx), *about_facts(facts)),
+        values={
+            "protocol": _protocol(rule, ctx),
+            "milestone": opened,
+            "overdue": any(item.overdue for item in due),
+        },
+        due=due,
+        ordered=tuple((s.test.key, s.ordered) for s in statuses if s.ordered),
+        doubts=doubts,
+    )
+    return Outcome(rule.id, "finding", reason, doubts, finding)
+
+
+def _at_order(rule: Rule, truth: Truth, schedule: Schedule, ctx: Context) -> Outcome:
+    """The baseline set for a therapy that is about to start: today is day 0."""
+    milestone = next(m for m in schedule.milestones if m.look_back)
+    opened = Open(
+        milestone.key,
+        milestone.name,
+        ctx.as_of + timedelta(days=milestone.opens),
+        ctx.as_of,
+        ctx.as_of + timedelta(days=milestone.overdue_after + 1),
+        milestone.items,
+        baseline=milestone.look_back,
+    )
+    statuses = [_status(item, opened, ctx) for item in _asked(opened.items, ctx)]
+    outcome = _outcome(rule, truth.facts, opened, statuses, ctx)
+    if outcome.finding is None:
+        return outcome
+    missing = {ctx.knowledge.tests[item.test].key for item in outcome.finding.due}
+    indicator = "warning" if missing & set(rule.spec.get("warning_if", ())) else rule.indicator
+    finding = msgspec.structs.replace(outcome.finding, indicator=indicator)
+    return msgspec.structs.replace(outcome, finding=finding)
+
+
+def _distinct(doubts: Iterable[Doubt]) -> tuple[Doubt, ...]:
+    return tuple({doubt.key(): doubt for doubt in doubts}.values())

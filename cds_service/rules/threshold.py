@@ -1,0 +1,160 @@
+"""Kind `threshold`: the latest comparable result of a marker passes a limit (clinical law 4.1, 4.3)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import date, timedelta
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+
+from cds_service.chart import Measurement, Therapy
+from cds_service.knowledge.model import Rule
+from cds_service.knowledge.units import for_display
+from cds_service.rules.compare import OPERATORS, passes
+from cds_service.rules.context import Context, supplies_on
+from cds_service.rules.lines import about_facts, about_result, newer_not_comparable
+from cds_service.rules.outcome import Doubt, Finding, Line, Outcome
+from cds_service.rules.predicates import Truth, names
+
+
+class Adjusted(msgspec.Struct, frozen=True):
+    """A factor on a result because of another drug, with what must be said about it."""
+
+    factor: Decimal
+    lines: tuple[Line, ...] = ()
+    interpretable: bool = True
+    """False if the result cannot be compared with an earlier one."""
+
+
+class Limit(msgspec.Struct, frozen=True):
+    """One side of a threshold."""
+
+    operator: str
+    value: Decimal
+    source: str = ""
+    """`laboratory` if it is the reference limit of the result itself."""
+
+
+def evaluate(rule: Rule, truth: Truth, ctx: Context) -> Outcome:
+    """Compare the latest comparable result within `max_age_days` with the rule's limit."""
+    spec = rule.spec
+    marker = spec["marker"]
+    max_age = ctx.days(spec.get("max_age_days"))
+    since = ctx.as_of - timedelta(days=max_age)
+    doubts = ctx.doubts(marker, since)
+    series = ctx.comparable(marker, max_age)
+    if not series:
+        return Outcome(rule.id, "unknown" if doubts else "not applicable", "no comparable result", doubts)
+    latest = series[0]
+    course = ctx.course(names(spec["therapy"])) if "therapy" in spec else None
+    refusal = _out_of_scope(latest, course, spec)
+    if refusal:
+        return Outcome(rule.id, "unknown" if doubts else "not applicable", refusal, doubts)
+    adjusted = adjust(latest, spec.get("adjust"), ctx)
+    value = ctx.shown(latest, adjusted.factor)
+    limits = _limits(spec, latest, ctx)
+    answers = [passes(value, latest.comparator, limit.operator, limit.value) for limit in limits]
+    if not any(answers):
+        if None in answers:
+            doubts = (Doubt("comparator", marker, {"result": latest}), *doubts)
+        return Outcome(rule.id, "unknown" if doubts else "fine", _fine(value, limits), doubts)
+    limit = limits[answers.index(True)]
+    lines = [
+        *about_result(latest),
+        *newer_not_comparable(latest, ctx),
+        *adjusted.lines,
+        *about_facts(truth.facts),
+    ]
+    if limit.source:
+        lines.append(Line("limit_of_laboratory", {"result": latest}))
+    finding = Finding(
+        rule=rule,
+        indicator=rule.indicator,
+        marker=marker,
+        result=latest,
+        value=value,
+        limit=limit.value,
+        operator=limit.operator,
+        earlier=tuple(m for m in ctx.series(marker) if m is not latest and m.value is not None)[:3],
+        facts=truth.facts,
+        lines=tuple(lines),
+        values={"factor": adjusted.factor},
+        doubts=doubts,
+    )
+    return Outcome(rule.id, "finding", f"{value} {limit.operator} {limit.value}", doubts, finding)
+
+
+def _out_of_scope(latest: Measurement, course: Therapy | None, spec: Mapping[str, Any]) -> str:
+    """Why this sample is not for this rule ('' if it is): before the start, wrong day, other product."""
+    if course is None or latest.day is None:
+        return ""
+    day = None if course.start is None else (latest.day - course.start).days
+    if spec.get("samples") == "after_start" and day is not None and day <= 0:
+        return "sample not after the start of the therapy"
+    if "from_day" in spec and day is not None and day < spec["from_day"]:
+        return f"sample of day {day}, rule from day {spec['from_day']}"
+    if "to_day" in spec and (day is None or day > spec["to_day"]):
+        return f"sample of day {day}, rule up to day {spec['to_day']}"
+    for word, wanted in (("product", True), ("not_product", False)):
+        if word in spec and _has_product(course, latest.day, spec[word]) is not wanted:
+            return "other product at the time of the sample"
+    return ""
+
+
+def _has_product(course: Therapy, day: date, spec: Mapping[str, Any]) -> bool:
+    return any(
+        supply.form in names(spec["form"]) and ("agent" not in spec or supply.agent in names(spec["agent"]))
+        for supply in supplies_on(course, day)
+    )
+
+
+def _limits(spec: Mapping[str, Any], latest: Measurement, ctx: Context) -> list[Limit]:
+    if "outside" in spec:
+        low, high = spec["outside"]
+        return [Limit("<", ctx.limit(low)), Limit(">", ctx.limit(high))]
+    word, symbol = next(pair for pair in OPERATORS.items() if pair[0] in spec)
+    wanted = spec[word]
+    if spec.get("inclusive") and ctx.switch(spec["inclusive"]):
+        symbol += "="
+    if not isinstance(wanted, Mapping) or "reference" not in wanted:
+        return [Limit(symbol, ctx.limit(wanted))]
+    bound = latest.reference_high if wanted["reference"] == "high" else latest.reference_low
+    default = ctx.limit(wanted["default"])
+    times = Decimal(wanted.get("times", "1"))
+    if bound is None:
+        return [Limit(symbol, default * times)]
+    rounded = for_display(ctx.knowledge.markers[latest.marker], bound * times)
+    return [Limit(symbol, rounded, "laboratory")]
+
+
+def _fine(value: Decimal, limits: list[Limit]) -> str:
+    return ", ".join(f"{value} not {limit.operator} {limit.value}" for limit in limits)
+
+
+def adjust(latest: Measurement, spec: Mapping[str, Any] | None, ctx: Context) -> Adjusted:
+    """Factor for a drug that lowers the marker (5-alpha-reductase inhibitors and PSA, 4.9).
+
+    Counted at the sample's date: on it for at least `from_day` days, the result is multiplied; from
+    `uncertain_from` on it is falling and is not compared with a baseline; within `washout_days` after the
+    end it is still uncertain.
+    """
+    none = Adjusted(Decimal(1))
+    if spec is None or latest.day is None:
+        return none
+    for course in ctx.courses(names(spec["therapy"]), current=None):
+        if course.start is not None and course.start > latest.day:
+            continue
+        values = {**spec, "therapy": course, "result": latest}
+        if course.end is not None and course.end < latest.day:
+            if (latest.day - course.end).days < spec["washout_days"]:
+                return Adjusted(Decimal(1), (Line("adjust_washout", values),))
+            continue
+        factor = Decimal(spec["factor"])
+        days = None if course.start is None else (latest.day - course.start).days
+        if days is None or days >= spec["from_day"]:
+            return Adjusted(factor, (Line("adjusted", {**values, "factor": factor, "days": days}),))
+        if days >= spec["uncertain_from"]:
+            return Adjusted(Decimal(1), (Line("adjust_falling", values),), interpretable=False)
+    return none

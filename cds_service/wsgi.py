@@ -1,0 +1,27 @@
+"""What a WSGI server imports in each of its workers: `cds_service.wsgi:app`.
+
+Settings and knowledge are read at import, so a worker that answers is ready.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+
+from cds_service.app import create_app
+from cds_service.settings import load
+
+
+def settle_memory() -> None:
+    """Take what start-up has built out of the garbage collector's sight, and let it run seldom.
+
+    A call makes few objects that point at each other; with the default thresholds the collector would look
+    through the whole knowledge again and again.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
+
+
+app = create_app(load(os.environ))
+settle_memory()

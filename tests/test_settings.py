@@ -1,0 +1,172 @@
+"""Settings: defaults, file, environment; every mistake is told at once, with its place."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from cds_service.settings import CHECKS, SECTIONS, Settings, SettingsError, load
+
+
+@pytest.fixture
+def configure(tmp_path: Path):
+    """Settings from the text of a file, and environment variables."""
+
+    def do(text: str, **environ: str) -> Settings:
+        file = tmp_path / "cds.toml"
+        file.write_text(text, encoding="utf-8")
+        return load({"CDS_CONFIG": str(file), **environ})
+
+    return do
+
+
+def problems(call, *args, **kwargs) -> list[str]:
+    with pytest.raises(SettingsError) as caught:
+        call(*args, **kwargs)
+    return [problem.rpartition("cds.toml: ")[2] for problem in caught.value.problems]
+
+
+def test_defaults():
+    settings = load({})
+    assert settings == Settings()
+    assert settings.base_url == "http://127.0.0.1:8000"
+    assert settings.max_body == 16 * 1024 * 1024
+    assert settings.zone.key == "UTC"
+    assert settings.ehr_profile == "generic"
+
+
+def test_file(configure):
+    settings = configure(
+        """
+        [server]
+        host = "0.0.0.0"
+        port = 9000
+        public_url = "https://cds.example.org/hormones/"
+        cors_origins = ["https://ehr.example.org", "http://localhost:8080"]
+        time_zone = "America/New_York"
+        max_body_mb = 32
+        [ehr]
+        profile = "epic"
+        """
+    )
+    assert settings.base_url == "https://cds.example.org/hormones"
+    assert settings.origins == ("https://ehr.example.org", "http://localhost:8080")
+    assert settings.zone.key == "America/New_York"
+    assert settings.max_body == 32 * 1024 * 1024
+    assert (settings.host, settings.port, settings.ehr_profile) == ("0.0.0.0", 9000, "epic")
+
+
+def test_environment_wins_over_the_file(configure):
+    settings = configure('[server]\nhost = "0.0.0.0"\nport = 9000', HOST="::1", PORT="9001")
+    assert settings.base_url == "http://[::1]:9001"
+
+
+def test_empty_environment_variables_count_as_absent():
+    assert load({"CDS_CONFIG": "", "HOST": "", "PORT": ""}) == Settings()
+
+
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [
+        ("127.0.0.1", ("*",)),
+        ("127.1.2.3", ("*",)),
+        ("::1", ("*",)),
+        ("localhost", ("*",)),
+        ("0.0.0.0", ()),
+        ("10.0.0.1", ()),
+        ("cds.example.org", ()),
+    ],
+)
+def test_any_origin_only_on_a_loopback_host(host, expected):
+    assert Settings(host=host).origins == expected
+
+
+def test_named_origins_hold_on_a_loopback_host_too(configure):
+    assert configure("[server]\ncors_origins = []").origins == ()
+    assert configure('[server]\nhost = "0.0.0.0"\ncors_origins = ["*"]').origins == ("*",)
+
+
+@pytest.mark.parametrize(
+    ("line", "field", "expected"),
+    [
+        ('[server]\nhost = ""', "server.host", "a host name"),
+        ("[server]\nhost = 1", "server.host", "a host name"),
+        ('[server]\nhost = "http://x/"', "server.host", "a host name"),
+        ("[server]\nport = 0", "server.port", "1 to 65535"),
+        ("[server]\nport = 65536", "server.port", "1 to 65535"),
+        ('[server]\nport = "8000"', "server.port", "1 to 65535"),
+        ("[server]\nport = true", "server.port", "1 to 65535"),
+        ('[server]\npublic_url = "cds.example.org"', "server.public_url", "absolute"),
+        ('[server]\npublic_url = "https://"', "server.public_url", "absolute"),
+        ('[server]\npublic_url = "https://x?y"', "server.public_url", "absolute"),
+        ('[server]\npublic_url = "https://[x"', "server.public_url", "absolute"),
+        ("[server]\npublic_url = 1", "server.public_url", "absolute"),
+        ('[server]\ncors_origins = "*"', "server.cors_origins", "a list"),
+        ('[server]\ncors_origins = ["https://x", "*"]', "server.cors_origins", "a list"),
+        ('[server]\ncors_origins = ["https://x/"]', "server.cors_origins", "a list"),
+        ('[server]\ncors_origins = ["null"]', "server.cors_origins", "a list"),
+        ("[server]\ncors_origins = [1]", "server.cors_origins", "a list"),
+        ('[server]\ntime_zone = "Mars/Olympus"', "server.time_zone", "IANA"),
+        ('[server]\ntime_zone = "../etc/passwd"', "server.time_zone", "IANA"),
+        ('[server]\ntime_zone = "Europe"', "server.time_zone", "IANA"),
+        ('[server]\ntime_zone = ""', "server.time_zone", "IANA"),
+        ("[server]\ntime_zone = 1", "server.time_zone", "IANA"),
+        ("[server]\nmax_body_mb = 0", "server.max_body_mb", "1 to 1024"),
+        ("[server]\nmax_body_mb = 1025", "server.max_body_mb", "1 to 1024"),
+        ("[server]\nmax_body_mb = 1.5", "server.max_body_mb", "1 to 1024"),
+        ('[ehr]\nprofile = "oracle"', "ehr.profile", '"generic" or "epic"'),
+        ("[ehr]\nprofile = []", "ehr.profile", '"generic" or "epic"'),
+        ("[server]\nprot = 8000", "server.prot", "unknown; expected one of host, port"),
+        ("[severs]\nport = 8000", "severs", "unknown; expected one of server, ehr"),
+        ("server = 1", "server", "expected a table"),
+        ("port = 8000", "port", "unknown"),
+    ],
+)
+def test_mistake_is_told_with_its_place(configure, line, field, expected):
+    (problem,) = problems(configure, line)
+    assert problem.startswith(f"{field}: ")
+    assert expected in problem
+
+
+def test_all_mistakes_are_told_at_once(configure):
+    text = '[server]\nport = 0\nhots = "x"\n[ehr]\nprofile = 1\n[knowlege]\n'
+    found = problems(configure, text, PORT="x")
+    places = [problem.split(": expected")[0].split(": unknown")[0] for problem in found]
+    assert places == ["server.port", "server.hots", "ehr.profile", "knowlege", "environment: PORT"]
+
+
+@pytest.mark.parametrize("port", ["0", "65536", "8000x", "-1", "٨٠٠٠", "8" * 5000])
+def test_port_of_the_environment(port):
+    assert problems(load, {"PORT": port}) == ["environment: PORT: expected a whole number from 1 to 65535"]
+
+
+def test_file_that_is_not_toml(configure):
+    (problem,) = problems(configure, "[server\nport = 1")
+    assert "not TOML" in problem
+    assert "line 1" in problem
+
+
+def test_file_that_is_not_text(tmp_path):
+    file = tmp_path / "cds.toml"
+    file.write_bytes(b"\xff\xfe")
+    assert problems(load, {"CDS_CONFIG": str(file)}) == ["expected UTF-8 text"]
+
+
+def test_file_that_is_not_there(tmp_path):
+    (problem,) = problems(load, {"CDS_CONFIG": str(tmp_path / "cds.toml")})
+    assert problem.startswith("cannot be read")
+    (problem,) = problems(load, {"CDS_CONFIG": str(tmp_path)})
+    assert "cannot be read" in problem
+
+
+def test_every_field_can_be_set_and_is_checked():
+    fields = [field for section in SECTIONS.values() for field in section.values()]
+    assert sorted(fields) == sorted(CHECKS) == sorted(Settings.__struct_fields__)
+
+
+def test_settings_cannot_be_changed():
+    with pytest.raises(AttributeError):
+        Settings().port = 1  # type: ignore[misc]
+    assert msgspec.structs.replace(Settings(), port=1).port == 1
