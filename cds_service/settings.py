@@ -88,8 +88,8 @@ def load(environ: Mapping[str, str]) -> Settings:
             _take_section(name, section, entries, values, problems)
     for variable, field in (("HOST", "host"), ("PORT", "port")):
         if given := environ.get(variable, ""):
-            number = int(given) if field == "port" and given.isascii() and given.isdigit() else given
-            _take(f"environment: {variable}", field, number, values, problems)
+            is_number = field == "port" and re.fullmatch("[0-9]{1,5}", given)
+            _take(f"environment: {variable}", field, int(given) if is_number else given, values, problems)
     if problems:
         raise SettingsError(problems)
     return Settings(**values)
@@ -102,7 +102,7 @@ def _read(name: str, problems: list[str]) -> dict[str, Any]:
         problems.append(f"{name}: cannot be read ({error.strerror})")
     except UnicodeDecodeError:
         problems.append(f"{name}: expected UTF-8 text")
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:  # also of a number with thousands of digits
         problems.append(f"{name}: not TOML: {error}")
     return {}
 
@@ -165,7 +165,7 @@ def _are_origins(value: Any) -> bool:
 def _is_zone(value: Any) -> bool:
     try:
         return isinstance(value, str) and ZoneInfo(value) is not None
-    except (ValueError, OSError):  # no such zone; a name that is no file name, or names a folder
+    except (KeyError, ValueError, OSError):  # no such zone; no possible name of a zone; a folder of zones
         return False
 
 

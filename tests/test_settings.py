@@ -146,6 +146,8 @@ def test_file_that_is_not_toml(configure):
     (problem,) = problems(configure, "[server\nport = 1")
     assert "not TOML" in problem
     assert "line 1" in problem
+    (problem,) = problems(configure, "[server]\nport = " + "8" * 5000)
+    assert "not TOML" in problem
 
 
 def test_file_that_is_not_text(tmp_path):

@@ -19,21 +19,10 @@ from msgspec import Raw
 
 from cds_service.chart import Gap, Refused, When
 from cds_service.fhir.dates import add_days
+from cds_service.fhir.decoding import NULL, Unreadable, decode, given, loosely, members, whole_number
 from cds_service.fhir.expected import Expected
-from cds_service.fhir.reading import NOTHING, Entry, Reading, decode, source_of
-from cds_service.fhir.resources import (
-    NULL,
-    Element,
-    MedicationRequest,
-    Observation,
-    OperationOutcome,
-    ServiceRequest,
-    Unreadable,
-    given,
-    loosely,
-    members,
-    whole_number,
-)
+from cds_service.fhir.reading import NOTHING, Entry, Reading, source_of
+from cds_service.fhir.resources import Element, MedicationRequest, Observation, OperationOutcome, ServiceRequest
 
 HARMLESS = frozenset({"information", "warning", "success"})
 """Severities of an OperationOutcome beside results that take nothing from them."""

@@ -30,6 +30,8 @@ class Piece(msgspec.Struct, frozen=True):
     active: bool
     """True if its own status says that the therapy goes on."""
     start: date | None
+    reach: date | None = None
+    """Day from which the gap to the next record is counted: end of supply, else the record's date."""
     supply_end: date | None = None
     """Day on which the supply runs out, where it is known."""
     end: date | None = None
@@ -44,11 +46,6 @@ class Piece(msgspec.Struct, frozen=True):
     renews: str | None = None
     """Reference of the prescription before it, '' if it is not named, None if there is none."""
 
-    @property
-    def reach(self) -> date | None:
-        """Day from which the gap to the next record is counted."""
-        return self.end or self.supply_end or self.start
-
 
 def therapies(pieces: Sequence[Piece], gap_days: int) -> tuple[Therapy, ...]:
     """All courses, by key, the newest of a key first. `gap_days` is the longest pause inside a course."""
@@ -61,7 +58,9 @@ def therapies(pieces: Sequence[Piece], gap_days: int) -> tuple[Therapy, ...]:
         known = frozenset(piece.source for piece in by_key[key])
         # Of several courses with a record that was never closed only the newest can still be running.
         running = max((n for n, course in enumerate(courses) if _active(course)), default=-1)
-        found.extend(_therapy(course, n == running, known) for n, course in reversed(list(enumerate(courses))))
+        found.extend(
+            _therapy(course, n == running, known, gap_days) for n, course in reversed(list(enumerate(courses)))
+        )
     return tuple(found)
 
 
@@ -98,7 +97,7 @@ def _chained(pieces: Sequence[Piece], gap_days: int) -> list[list[Piece]]:
     return courses
 
 
-def _therapy(course: Sequence[Piece], current: bool, known: frozenset[str]) -> Therapy:
+def _therapy(course: Sequence[Piece], current: bool, known: frozenset[str], gap_days: int) -> Therapy:
     newest_first = [*reversed(course)]
     # What is running stands before what is over; among equals the later one.
     newest_first.sort(key=lambda piece: (piece.active, piece.start or date.min), reverse=True)
@@ -109,8 +108,8 @@ def _therapy(course: Sequence[Piece], current: bool, known: frozenset[str]) -> T
         key=newest.key,
         current=current,
         start=_start(course, known),
-        end=None if current else max((_over(piece) for piece in course), default=None),
-        supplies=tuple(_supply(piece, newest, current) for piece in newest_first),
+        end=None if current else max(_over(piece, gap_days) for piece in course),
+        supplies=tuple(_supply(piece, _end(piece, newest, current, gap_days)) for piece in newest_first),
         recognised=coded.recognised,
         from_text=coded.from_text,
         dose_changed=_dose_changed(course),
@@ -119,8 +118,19 @@ def _therapy(course: Sequence[Piece], current: bool, known: frozenset[str]) -> T
     )
 
 
-def _over(piece: Piece) -> date:
-    return piece.end or piece.supply_end or piece.start or date.min
+def _over(piece: Piece, gap_days: int) -> date:
+    """End of a record that is over, or was never closed though the therapy is over."""
+    return piece.end or piece.supply_end or add_days(piece.start or date.min, gap_days)
+
+
+def _end(piece: Piece, newest: Piece, current: bool, gap_days: int) -> date | None:
+    """End of one product; None while it goes on."""
+    if not piece.active:
+        return piece.end
+    if not current:
+        return _over(piece, gap_days)
+    # A later record took over when this supply ran out; where that is not known both are taken to go on.
+    return None if piece is newest else piece.supply_end
 
 
 def _start(course: Sequence[Piece], known: frozenset[str]) -> date | None:
@@ -131,11 +141,7 @@ def _start(course: Sequence[Piece], known: frozenset[str]) -> date | None:
     return first.start
 
 
-def _supply(piece: Piece, newest: Piece, current: bool) -> Supply:
-    end = piece.end
-    if piece.active and not (current and piece is newest):
-        # A later record took over when this supply ran out; without a known end both are taken to go on.
-        end = piece.supply_end if current else _over(piece)
+def _supply(piece: Piece, end: date | None) -> Supply:
     return Supply(
         agent=piece.agent,
         form=piece.form,
@@ -169,7 +175,7 @@ def _running_before(earlier: Sequence[Piece], day: date) -> list[Piece]:
     return [
         piece
         for piece in earlier
-        if piece.start == latest or ((piece.end or piece.supply_end) or date.min) >= unfinished
+        if piece.start == latest or (piece.reach or date.min) >= unfinished
     ]
 
 

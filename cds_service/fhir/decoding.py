@@ -42,7 +42,7 @@ DECODERS: dict[str, msgspec.json.Decoder[Any]] = {name: msgspec.json.Decoder(kin
 # Without these a resource cannot be understood, or would be understood wrongly; anything else may be left out.
 _NEEDED: dict[str, frozenset[str]] = {
     "Observation": frozenset(fhir.Observation.__struct_fields__)
-    - {"id", "issued", "specimen", "meta", "interpretation", "reference_range", "text"},
+    - {"id", "issued", "specimen", "meta", "interpretation", "reference_range"},
     "MedicationRequest": frozenset(fhir.Drug.__struct_fields__) - {"id"} | {"intent", "do_not_perform"},
     "MedicationStatement": frozenset(fhir.Drug.__struct_fields__) - {"id"} | {"adherence"},
     "MedicationDispense": frozenset(fhir.Drug.__struct_fields__) - {"id"} | {"days_supply"},
@@ -52,8 +52,10 @@ _NEEDED: dict[str, frozenset[str]] = {
     "Device": frozenset({"resource_type", "patient", "type", "status"}),
     "ServiceRequest": frozenset({"resource_type", "subject", "code", "status", "intent", "do_not_perform"}),
     "Patient": frozenset(fhir.PatientResource.__struct_fields__),
+    "Medication": frozenset({"code", "ingredient"}),
 }
 
+_HEAD = msgspec.json.Decoder(fhir.Resource)
 _MEMBERS = msgspec.json.Decoder(dict[str, Raw])
 _ITEMS = msgspec.json.Decoder(list[Raw])
 
@@ -141,3 +143,33 @@ def whole_number(raw: Raw) -> int | None:
     except Unreadable:
         return None
     return int(value) if value == value.to_integral_value() else None
+
+
+def head_of(raw: Raw) -> fhir.Resource:
+    """Type and id of a resource as far as they can be seen."""
+    try:
+        return _HEAD.decode(raw)
+    except (msgspec.DecodeError, RecursionError):
+        pass
+    try:
+        parts = members(raw)
+    except Unreadable:
+        return fhir.Resource()
+    return fhir.Resource(resource_type=_text(parts.get("resourceType")), id=_text(parts.get("id")))
+
+
+def _text(raw: Raw | None) -> str | None:
+    try:
+        return None if raw is None else msgspec.json.decode(raw, type=str)
+    except msgspec.DecodeError:
+        return None
+
+
+def decode(raw: Raw, name: str) -> Any:
+    """A resource of type `name`, leniently. Raises Unreadable."""
+    try:
+        return DECODERS[name].decode(raw)
+    except RecursionError as error:
+        raise Unreadable("nested too deeply") from error
+    except msgspec.DecodeError:
+        return salvage(raw, name)

@@ -8,8 +8,9 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from cds_service.chart import Form
+from cds_service.fhir.decoding import Raw, Unreadable, given, number
 from cds_service.fhir.recognition import Drug
-from cds_service.fhir.resources import Concept, Dosage, Quantity, Raw, Repeat, Unreadable, given, number
+from cds_service.fhir.resources import Concept, Dosage, Quantity, Repeat
 from cds_service.fhir.terms import fold
 from cds_service.knowledge.model import Knowledge
 

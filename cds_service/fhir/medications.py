@@ -17,10 +17,10 @@ from cds_service.chart import Draft, Refused
 from cds_service.fhir import resources as fhir
 from cds_service.fhir.courses import Piece
 from cds_service.fhir.dates import add_days
+from cds_service.fhir.decoding import Unreadable, decode, given, whole_number
 from cds_service.fhir.dosage import Dose, days_of, dose_of, form_of, strength_of
-from cds_service.fhir.reading import Entry, Reading, decode, source_of
+from cds_service.fhir.reading import Entry, Reading, source_of
 from cds_service.fhir.recognition import Drug, Names, Recogniser
-from cds_service.fhir.resources import Unreadable, given
 
 AREA = frozenset({"medications"})
 ORDERS = frozenset({"order", "original-order", "reflex-order", "filler-order", "instance-order"})
@@ -38,6 +38,7 @@ class Span(NamedTuple):
 
     active: bool
     start: date | None
+    reach: date | None
     supply_end: date | None
     end: date | None
 
@@ -131,6 +132,7 @@ class Medications:
             recognised=drug.recognised,
             active=span.active,
             start=span.start,
+            reach=span.reach,
             supply_end=span.supply_end,
             end=span.end,
             systemic=drug.systemic,
@@ -155,37 +157,38 @@ class Medications:
         duration = days_of(supply.expected_supply_duration)
         runs_out = None
         if duration is not None and given_out is not None:
-            repeats = fhir.whole_number(supply.number_of_repeats_allowed) or 0
+            repeats = whole_number(supply.number_of_repeats_allowed) or 0
             runs_out = add_days(given_out, duration * (1 + min(max(repeats, 0), 1000)))
         stated = [self._days.last_day(validity.end), *(self._days.last_day(bound.end) for bound in bounds)]
         ends = [day for day in (runs_out, *stated) if day is not None]
-        supply_end = runs_out or (ends[0] if ends else None)
-        return self._span(record.status, start, given_out, supply_end, min(ends, default=None))
+        supply_end = runs_out or min(ends, default=None)
+        return self._span(record.status, start, supply_end or given_out, supply_end, min(ends, default=None))
 
     def _span_of_statement(self, record: fhir.MedicationStatement) -> Span | Refused:
         period = record.effective_period or fhir.Period()
         starts = [record.effective_date_time, period.start, record.date_asserted]
-        start = min((day for text in starts if (day := self._days.day(text)) is not None), default=None)
+        days = [day for text in starts if (day := self._days.day(text)) is not None]
         end = self._days.last_day(period.end)
         status = record.status
         if status == "recorded":  # R5: whether it is taken stands in `adherence`
             codings = record.adherence.code.coding if record.adherence and record.adherence.code else None
             taking = any(coding.code in ("taking", "on-hold") for coding in codings or ())
             status = "active" if taking else "unknown"
-        return self._span(status, start, start, end, end)
+        # A period without an end, of a statement that still holds, reaches until today.
+        still = self._reading.as_of if status in GOES_ON and period.start else None
+        return self._span(status, min(days, default=None), end or still or max(days, default=None), end, end)
 
     def _span(
-        self, status: str | None, start: date | None, base: date | None, supply_end: date | None, end: date | None
+        self, status: str | None, start: date | None, reach: date | None, supply_end: date | None, end: date | None
     ) -> Span | Refused:
         if status in GOES_ON:
-            return Span(True, start, supply_end, None)
+            return Span(True, start, reach, supply_end, None)
         if status not in IS_OVER:
             return Refused("", "not_a_therapy", "its status says that it is no therapy")
-        if start is None or base is None:
+        if start is None or reach is None:
             return Refused("", "past_without_date", "a therapy that is over, without a date")
-        if end is None:
-            end = add_days(base, self._gap_days)
-        return Span(False, start, supply_end, max(start, min(end, self._reading.as_of)))
+        over = max(start, min(end or add_days(reach, self._gap_days), self._reading.as_of))
+        return Span(False, start, over if end else reach, supply_end, over)
 
     def _handed(
         self, status: str | None, when: date | None, record: fhir.MedicationDispense | None
@@ -198,10 +201,11 @@ class Medications:
         if supply is None:
             active = record is None and status == "in-progress"
             end = None if active else max(when, min(add_days(when, self._gap_days), self._reading.as_of))
-            return Span(active, when, None, end)
+            return Span(active, when, when, None, end)
+        runs_out = add_days(when, supply)
         if self._reading.as_of <= add_days(when, int(supply * self._reach)):
-            return Span(True, when, add_days(when, supply), None)
-        return Span(False, when, add_days(when, supply), add_days(when, supply))
+            return Span(True, when, runs_out, runs_out, None)
+        return Span(False, when, runs_out, runs_out, runs_out)
 
     # -- which drug ----------------------------------------------------------------------------------
 
@@ -292,7 +296,7 @@ def other_patient(source: str, covers: frozenset[str]) -> Refused:
 
 def prior_of(record: fhir.MedicationRequest) -> str | None:
     """Reference of the prescription that this one renews: '' if it is not named, None if there is none."""
-    if not given(record.prior_prescription) or record.prior_prescription == fhir.Raw(b"{}"):
+    if not given(record.prior_prescription) or record.prior_prescription == msgspec.Raw(b"{}"):
         return None
     try:
         prior = _PRIOR.decode(record.prior_prescription)

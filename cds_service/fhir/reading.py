@@ -8,19 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import date, tzinfo
-from typing import Any
 
 import msgspec
 
 from cds_service.chart import Gap, Refused
 from cds_service.fhir.dates import Calendar
-from cds_service.fhir.resources import DECODERS, Element, Reference, Resource, Unreadable, members, salvage
+from cds_service.fhir.decoding import head_of
+from cds_service.fhir.resources import Element, Reference
 from cds_service.fhir.terms import Terms
 from cds_service.knowledge.model import Knowledge
 
 NOTHING: frozenset[str] = frozenset()
-
-_HEAD = msgspec.json.Decoder(Resource)
 
 
 class Search(Element):
@@ -108,45 +106,12 @@ class Reading:
         index: dict[str, tuple[str, Entry]] = {}
         for entries in self.entries:
             for entry in entries:
-                try:
-                    head = _HEAD.decode(entry.resource)
-                except (msgspec.DecodeError, RecursionError):
-                    continue
+                head = head_of(entry.resource)
                 name = f"{head.resource_type}/{head.id}" if head.id else ""
                 for key in (entry.full_url, name):
                     if key:
                         index.setdefault(key, (name, entry))
         return index
-
-
-def head_of(raw: msgspec.Raw) -> Resource:
-    """Type and id of a resource as far as they can be seen."""
-    try:
-        return _HEAD.decode(raw)
-    except (msgspec.DecodeError, RecursionError):
-        pass
-    try:
-        parts = members(raw)
-    except Unreadable:
-        return Resource()
-    return Resource(resource_type=_text(parts.get("resourceType")), id=_text(parts.get("id")))
-
-
-def _text(raw: msgspec.Raw | None) -> str | None:
-    try:
-        return None if raw is None else msgspec.json.decode(raw, type=str)
-    except msgspec.DecodeError:
-        return None
-
-
-def decode(raw: msgspec.Raw, name: str) -> Any:
-    """A resource of type `name`, leniently. Raises Unreadable."""
-    try:
-        return DECODERS[name].decode(raw)
-    except RecursionError as error:
-        raise Unreadable("nested too deeply") from error
-    except msgspec.DecodeError:
-        return salvage(raw, name)
 
 
 def source_of(name: str, id_: str | None) -> str:

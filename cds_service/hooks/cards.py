@@ -6,7 +6,7 @@ quiet card.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +59,7 @@ def make_renderer(knowledge: Knowledge, profile: str = "generic", folder: Path |
 def _card(finding: Finding, evaluation: Evaluation, words: Words) -> Card:
     rule, knowledge = finding.rule, words.knowledge
     values: dict[str, Any] = {
-        **_basis(rule, knowledge),
+        **_basis(rule, words),
         "f": finding,
         "as_of": evaluation.as_of,
         "lines": list(dict.fromkeys(words.line(line) for line in finding.lines)),
@@ -86,13 +86,8 @@ def _card(finding: Finding, evaluation: Evaluation, words: Words) -> Card:
     )
 
 
-def _basis(rule: Rule, knowledge: Knowledge) -> Mapping[str, Any]:
-    return {
-        "rule": rule,
-        "advice": Own(rule.advice),
-        "differs": Own(rule.differs),
-        "evidence": [(knowledge.sources[e.source], e) for e in rule.evidence],
-    }
+def _basis(rule: Rule, words: Words) -> dict[str, Any]:
+    return {"rule": rule, "advice": Own(rule.advice), "basis": words.basis(rule)}
 
 
 def _quiet(doubts: tuple[Doubt, ...], words: Words) -> Card:
@@ -103,7 +98,7 @@ def _quiet(doubts: tuple[Doubt, ...], words: Words) -> Card:
     rule = rules[speakers.pop() if len(speakers) == 1 else "UNKNOWN"]
     lines = list(dict.fromkeys(words.line(line) for line in doubt_lines(doubts)))
     values = {
-        **_basis(rule, words.knowledge),
+        **_basis(rule, words),
         "lines": lines,
         "areas": list(dict.fromkeys(str(words.name(doubt.area)) for doubt in doubts)),
     }

@@ -18,7 +18,7 @@ import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
 from cds_service.chart import Condition, Draft, Measurement, Therapy
-from cds_service.knowledge.model import Knowledge
+from cds_service.knowledge.model import Knowledge, Rule
 from cds_service.knowledge.units import for_display
 from cds_service.rules.outcome import Line
 
@@ -76,6 +76,7 @@ class Words:
         messages = yaml.safe_load((self.folder / "messages.yaml").read_text(encoding="utf-8"))
         self._messages = {name: detail.from_string(text) for name, text in messages.items()}
         own = {rule.spec["summary"] for rule in knowledge.rules if "summary" in rule.spec}
+        self._basis = {rule.id: self._basis_of(rule, detail.get_template("basis.md")) for rule in knowledge.rules}
         self._own_summaries = {text: summary.from_string(text) for text in own}
 
     def _environment(self, printer: Callable[[Any], str]) -> Environment:
@@ -86,6 +87,7 @@ class Words:
             trim_blocks=True,
             lstrip_blocks=True,
             autoescape=False,
+            auto_reload=False,
         )
         environment.filters.update(
             day=lambda when: Own(when.isoformat() if isinstance(when, date) else str(when)),
@@ -149,6 +151,14 @@ class Words:
         if own:
             return summary_of(self._own_summaries[own].render(values))
         return summary_of(_block(self._summaries[template], "summary", values))
+
+    def _basis_of(self, rule: Rule, template: Template) -> Own:
+        evidence = [(self.knowledge.sources[e.source], e) for e in rule.evidence]
+        return Own(template.render(rule=rule, differs=Own(rule.differs), evidence=evidence).strip())
+
+    def basis(self, rule: Rule) -> Own:
+        """Guideline with strength, where others differ, rule id and version: the same on every card of a rule."""
+        return self._basis[rule.id]
 
     def detail(self, template: str, values: Mapping[str, Any]) -> str:
         """Detail of a card in Markdown: paragraphs parted by one empty line."""

@@ -3,31 +3,31 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, get_args
 
 from cds_service.chart import Form
 from cds_service.knowledge.model import AgentHint, Pattern, Product, TherapyClass
-from cds_service.knowledge.yaml_file import Document, Problem
+from cds_service.knowledge.yaml_file import Problem
 
 _COLUMNS = ["rxcui", "tty", "keys", "agent", "form", "scope", "name"]
 _FORMS = frozenset(get_args(Form))
 
 
-def whole_words(expression: str) -> re.Pattern[str]:
-    """A pattern that matches whole words only, in any case. Unlike `\\b`, it may end in punctuation."""
-    return re.compile(rf"(?<!\w)(?:{expression})(?!\w)", re.IGNORECASE)
+def whole_words(alternatives: Iterable[str]) -> re.Pattern[str]:
+    """One pattern of all alternatives: whole words, in any case. Unlike with `\\b`, they may end in punctuation."""
+    return re.compile(rf"(?<!\w)(?:{'|'.join(alternatives)})(?!\w)", re.IGNORECASE)
 
 
-def read_products(path: Path, problems: list[Problem]) -> dict[str, Product]:
-    """RxCUI -> product, from the tab-separated file. Bad lines are appended to `problems` and left out."""
+def read_products(path: Path, problems: list[Problem]) -> dict[str, tuple[int, Product]]:
+    """RxCUI -> line and product, from the tab-separated file. Bad lines go to `problems` and are left out."""
     try:
         lines = path.read_text(encoding="utf-8").split("\n")
     except OSError as error:
         problems.append(Problem(path.name, 1, "", f"a readable file ({error.strerror})"))
         return {}
-    products: dict[str, Product] = {}
+    products: dict[str, tuple[int, Product]] = {}
     header = False
     for number, line in enumerate(lines, 1):
         if not line or line.startswith("#"):
@@ -44,7 +44,7 @@ def read_products(path: Path, problems: list[Problem]) -> dict[str, Product]:
             problems.append(Problem(path.name, number, cells[0], expected))
             continue
         rxcui, tty, keys, agent, form, scope, name = cells
-        products[rxcui] = Product(
+        product = Product(
             code=rxcui,
             name=name,
             keys=tuple(keys.split(",")) if keys else (),
@@ -53,16 +53,17 @@ def read_products(path: Path, problems: list[Problem]) -> dict[str, Product]:
             systemic=scope == "systemic",
             tty=tty,
         )
+        products[rxcui] = number, product
     return products
 
 
-def _row_problem(cells: list[str], products: Mapping[str, Product]) -> str:
+def _row_problem(cells: list[str], seen: Container[str]) -> str:
     if len(cells) != len(_COLUMNS):
         return f"{len(_COLUMNS)} columns, not {len(cells)}"
     rxcui, tty, _, agent, form, scope, name = cells
     if not (rxcui.isascii() and rxcui.isdigit()):
         return "a number as RxCUI"
-    if rxcui in products:
+    if rxcui in seen:
         return "each RxCUI once"
     if tty not in ("SCD", "SBD"):
         return f"tty SCD or SBD, not {tty!r}"
@@ -73,41 +74,14 @@ def _row_problem(cells: list[str], products: Mapping[str, Product]) -> str:
     return "" if agent and name else "agent and name"
 
 
-def check_therapies(
-    document: Document, products: Mapping[str, Product], problems: list[Problem]
-) -> None:
-    """Every key that is used is a therapy; no RxCUI stands in both files."""
-    known = document.data["therapies"].keys()
-    for field in ("ingredients", "atc"):
-        for code, raw in document.data[field].items():
-            for key in raw["keys"]:
-                if key not in known:
-                    problems.append(document.problem([field, code, "keys"], f"keys of `therapies`, not {key}"))
-            if field == "ingredients" and code in products:
-                problems.append(document.problem([field, code], "an RxCUI that is not in products.tsv, too"))
-    for product in products.values():
-        for key in product.keys:
-            if key not in known:
-                expected = f"keys of therapies.yaml, not {key}"
-                problems.append(Problem("products.tsv", 1, f"{product.code}.keys", expected))
-
-
-def check_patterns(document: Document, field: str, problems: list[Problem]) -> None:
-    """Every regular expression below `field` compiles."""
-    for place, expression in _expressions(document.data[field], [field]):
-        try:
-            whole_words(expression)
-        except re.error as error:
-            problems.append(document.problem(place, f"a regular expression ({error})"))
-
-
-def _expressions(data: Any, place: list[str | int]) -> Iterator[tuple[list[str | int], str]]:
+def expressions(data: Any, place: list[str | int]) -> Iterator[tuple[list[str | int], str]]:
+    """Every regular expression below `place`, with its path."""
     steps = data.items() if isinstance(data, dict) else enumerate(data) if isinstance(data, list) else ()
     for step, value in steps:
         if step in ("match", "unless"):
-            yield [*place, step], value
+            yield from (([*place, step, number], text) for number, text in enumerate(value))
         else:
-            yield from _expressions(value, [*place, step])
+            yield from expressions(value, [*place, step])
 
 
 def therapies(data: Mapping[str, Any]) -> dict[str, TherapyClass]:

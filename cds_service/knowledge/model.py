@@ -283,6 +283,8 @@ class Rule(msgspec.Struct, frozen=True):
     """True if the finding never has a card of its own, only a line in the cards of `line_in`."""
     tests: tuple[str, ...] = ()
     """Tests that the card suggests."""
+    markers: frozenset[str] = frozenset()
+    """Markers that the rule looks at."""
     text_cap: bool = False
     """True if a drug recognised from text only caps the indicator at `warning`."""
 

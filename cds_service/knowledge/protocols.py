@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cds_service.knowledge.model import Evidence, Item, Milestone, Note, Protocol, Rule, Schedule
+from cds_service.knowledge.needs import named
 from cds_service.knowledge.yaml_file import Document, Problem, read
 
 if TYPE_CHECKING:
@@ -133,7 +134,8 @@ def _evidence(data: Mapping[str, Any]) -> tuple[Evidence, ...]:
 def _rules(document: Document, shared: Mapping[str, Any]) -> Iterator[Rule]:
     head = document.data["protocol"]
     for place, data in enumerate(document.data.get("rules", ())):
-        spec = {name: value for name, value in data.items() if name not in COMMON}
+        spec = expand({name: value for name, value in data.items() if name not in COMMON}, shared)
+        applies = expand(data.get("applies"), shared)
         yield Rule(
             id=data["id"],
             version=data["version"],
@@ -143,8 +145,8 @@ def _rules(document: Document, shared: Mapping[str, Any]) -> Iterator[Rule]:
             hooks=frozenset(data["hooks"]),
             protocol=head["key"],
             indicator=data["indicator"],
-            applies=expand(data.get("applies"), shared),
-            spec=expand(spec, shared),
+            applies=applies,
+            spec=spec,
             evidence=_evidence(data),
             review_by=date.fromisoformat(data["review_by"]),
             template=data.get("template", data["kind"]),
@@ -159,6 +161,7 @@ def _rules(document: Document, shared: Mapping[str, Any]) -> Iterator[Rule]:
             notes=tuple(Note(n["text"], expand(n.get("when"), shared)) for n in data.get("notes", ())),
             line_only=data.get("line_only", False),
             tests=tuple(data.get("tests", ())),
+            markers=frozenset((*named(applies), *named(spec))),
             text_cap=data.get("text_cap", False),
         )
 

@@ -27,6 +27,8 @@ class Context:
         self.as_of = as_of
         self.hook = hook
         self.truths: dict[str, Any] = {}
+        self._series: dict[str, tuple[Measurement, ...]] = {}
+        self._comparable: dict[tuple[str, int | None], tuple[Measurement, ...]] = {}
         self._gaps: dict[str, list[Gap | Refused]] = {}
         holes: list[Gap | Refused] = [*chart.gaps, *(refused for refused in chart.refused if refused.tell)]
         for hole in holes:
@@ -70,23 +72,32 @@ class Context:
 
     def series(self, marker: str) -> tuple[Measurement, ...]:
         """Final results of a marker, newest first, comparable or not."""
-        return tuple(m for m in self.chart.measurements.get(marker, ()) if m.status in USABLE)
+        if marker not in self._series:
+            found = self.chart.measurements.get(marker, ())
+            self._series[marker] = tuple(m for m in found if m.status in USABLE)
+        return self._series[marker]
 
     def performed(self, marker: str) -> tuple[Measurement, ...]:
         """Results that show that the test was done, newest first (with those of markers counted as it)."""
-        keys = [marker, *(key for key, m in self.knowledge.markers.items() if m.counts_as == marker)]
+        keys = [marker, *(key for key in self.chart.measurements if self._counts_as(key) == marker)]
         found = [m for key in keys for m in self.series(key) if m.problem not in NOT_PERFORMED and m.when]
         if len(keys) > 1:
             found.sort(key=lambda m: m.day or date.min, reverse=True)
         return tuple(found)
 
+    def _counts_as(self, marker: str) -> str:
+        return self.knowledge.markers[marker].counts_as
+
     def comparable(self, marker: str, max_age: int | None = None) -> tuple[Measurement, ...]:
         """Results that can meet a limit, newest first, not older than `max_age` days."""
-        return tuple(
-            m
-            for m in self.series(marker)
-            if m.value is not None and not m.problem and m.day is not None and self.recent(m.day, max_age)
-        )
+        key = (marker, max_age)
+        if key not in self._comparable:
+            self._comparable[key] = tuple(
+                m
+                for m in self.series(marker)
+                if m.value is not None and not m.problem and m.day is not None and self.recent(m.day, max_age)
+            )
+        return self._comparable[key]
 
     def recent(self, day: date, max_age: int | None) -> bool:
         """True if `day` is at most `max_age` days before today (None: any age)."""

@@ -44,7 +44,7 @@ def evaluate(chart: Chart, knowledge: Knowledge, *, as_of: date, hook: str) -> E
     outcomes = [_one(rule, ctx, missing) for rule in rules if rule.kind != "quality"]
     protocols = tuple(p.key for p in knowledge.protocols if p.schedules and holds(p.applies, ctx).holds)
     needed = _needed(rules, outcomes, ctx)
-    outcomes.extend(_quality(rule, ctx, needed) for rule in rules if rule.kind == "quality")
+    outcomes.extend(_quality([rule for rule in rules if rule.kind == "quality"], ctx, needed))
     return _settle(outcomes, ctx, protocols, _gaps(outcomes, needed, ctx))
 
 
@@ -103,11 +103,11 @@ def _needed(rules: list[Rule], outcomes: list[Outcome], ctx: Context) -> frozens
     return quality.needed_by((r for r in live if r.kind != "calculated"), tests, ctx.knowledge)
 
 
-def _quality(rule: Rule, ctx: Context, needed: frozenset[str]) -> Outcome:
+def _quality(rules: list[Rule], ctx: Context, needed: frozenset[str]) -> list[Outcome]:
     try:
-        return quality.evaluate(rule, ctx, needed)
+        return quality.evaluate(rules, ctx, needed)
     except Exception as error:  # as in `_one`
-        return _failed(rule, error)
+        return [_failed(rule, error) for rule in rules]
 
 
 # -- suppressions, merges, order ---------------------------------------------------------------------
