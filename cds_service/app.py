@@ -26,6 +26,10 @@ from cds_service.log import make_logger, place_of
 from cds_service.settings import Settings
 
 
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+"""Methods that the log names; a client may invent any word."""
+
+
 def now_utc() -> datetime:
     """The time now. The only clock of the service; the rules are told the day."""
     return datetime.now(UTC)
@@ -91,7 +95,8 @@ def _add_frame(app: Flask, origins: frozenset[str], log: TextIO) -> None:
     @app.before_request
     def begin() -> Response | None:
         g.began = perf_counter()
-        g.facts = {"request": str(uuid4()), "method": request.method}
+        method = request.method if request.method in _METHODS else "other"
+        g.facts = {"request": str(uuid4()), "method": method}
         return headers.preflight() if request.method == "OPTIONS" else None
 
     @app.after_request

@@ -170,9 +170,7 @@ def _is_zone(value: Any) -> bool:
 
 
 SECTIONS: Mapping[str, Mapping[str, str]] = {
-    "server": {
-        name: name for name in ("host", "port", "public_url", "cors_origins", "time_zone", "max_body_mb")
-    },
+    "server": {name: name for name in ("host", "port", "public_url", "cors_origins", "time_zone", "max_body_mb")},
     "ehr": {"profile": "ehr_profile"},
 }
 """Names in the file, by section, and the field of `Settings` that each one sets."""

@@ -22,7 +22,7 @@ GENDER = ("http://hl7.org/fhir/administrative-gender", "http://terminology.hl7.o
 SEX = {"male": "male", "M": "male", "female": "female", "F": "female"}
 YEARS = frozenset({"a", "year", "years", "yr", "yrs", "y"})
 
-_NUMBER_IN_TEXT = re.compile(r"(<=|>=|[<>≤≥])?\s*([+-]?\d+(?:\.\d+)?)\s*(.*)", re.DOTALL)
+_NUMBER_IN_TEXT = re.compile(r"(<=|>=|[<>≤≥])?\s*([+-]?[0-9]+(?:\.[0-9]+)?)\s*(.*)", re.DOTALL)
 _SIGNS = {"≤": "<=", "≥": ">="}
 _MOST_TEXT = 60
 
@@ -51,7 +51,7 @@ class Laboratory:
     def value(self, part: Component, marker: Marker, code: Code) -> Value:
         """The value of an Observation or component, by the unit rules of 1.1. Raises Unreadable."""
         found = self._quantity(part.value_quantity, marker) if part.value_quantity else self._other(part, marker)
-        if found.problem in ("", "unknown_unit", "no_unit") and (found.silent or "mass_reported" in code.traits):
+        if found.silent or "mass_reported" in code.traits:
             return found._replace(value=None, problem="no_value", silent=True)
         return found
 
@@ -172,12 +172,11 @@ def _fits(each: ReferenceRange, patient: Patient, when: When | None) -> bool:
 
 def _fits_sex(populations: Sequence[Concept], patient: Patient) -> bool:
     """Only a sex can be judged: a range for anything else (a race, a pregnancy) does not match."""
-    sexes = [
-        SEX.get(coding.code or "") for population in populations for coding in population.coding or (None,)
-        if coding is None or coding.system in GENDER
-        for coding in [coding] if coding is not None
-    ]
-    return not populations or (bool(sexes) and all(sex is not None and sex == patient.sex for sex in sexes))
+    for population in populations:
+        sexes = {SEX.get(coding.code or "") for coding in population.coding or () if coding.system in GENDER}
+        if patient.sex is None or sexes != {patient.sex}:
+            return False
+    return True
 
 
 def _fits_age(age: AgeRange, patient: Patient, when: When | None) -> bool:

@@ -75,33 +75,35 @@ def _search(key: str, template: str, *covers: str) -> Expected:
 def _results(knowledge: Knowledge) -> Iterator[Expected]:
     """As few searches as hold the codes of all results that the rules need: `labs1`, `labs2`, …
 
-    A code goes where its marker is (a panel: where most of its markers are), else where the last one went.
+    A panel goes where most of its markers are; everything else goes on where the last one went.
     """
     keys: list[tuple[set[str], list[str]]] = []
-    for covers, token in _tokens(knowledge):
-        roomy = [(covered, tokens) for covered, tokens in keys if _fits([*tokens, token])]
-        if not roomy:
-            roomy = [(set(), [])]
-            keys.extend(roomy)
-        covered, tokens = max(reversed(roomy), key=lambda key: len(covers & key[0]))
-        covered.update(covers)
-        tokens.append(token)
+    for covers, tokens in _groups(knowledge):
+        roomy = [key for key in keys if _fits([*key[1], *tokens])]
+        home = max(reversed(roomy), key=lambda key: len(covers & key[0])) if roomy else None
+        for token in tokens:
+            if home is None or not _fits([*home[1], token]):
+                home = (set(), [])
+                keys.append(home)
+            home[0].update(covers)
+            home[1].append(token)
     for number, (covered, tokens) in enumerate(keys, 1):
         yield _search(f"labs{number}", _result_template(tokens), *covered)
 
 
-def _tokens(knowledge: Knowledge) -> Iterator[tuple[frozenset[str], str]]:
-    """Search tokens of all results that are needed, each with the markers that it brings."""
+def _groups(knowledge: Knowledge) -> Iterator[tuple[frozenset[str], list[str]]]:
+    """Markers with the search tokens of their results; a panel follows the last of its markers."""
     needed = markers_needed(knowledge)
-    for marker in knowledge.markers:
-        if marker in needed:
-            codes = (key for key, code in knowledge.codes.items() if code.marker == marker)
-            yield from ((frozenset({marker}), _token(*key)) for key in codes)
-    for key, panel in knowledge.panels.items():
-        if panel.markers & needed:
-            yield panel.markers & needed, _token(*key)
+    panels = {key: panel.markers & needed for key, panel in knowledge.panels.items()}
+    met: set[str] = set()
+    for marker in (marker for marker in knowledge.markers if marker in needed):
+        yield frozenset({marker}), [_token(*key) for key, code in knowledge.codes.items() if code.marker == marker]
+        met.add(marker)
+        for key, markers in panels.items():
+            if marker in markers and markers <= met:
+                yield markers, [_token(*key)]
     for concept in knowledge.concepts.values():
-        yield from ((frozenset(), _token(*key)) for key in concept.observations)
+        yield frozenset(), [_token(*key) for key in concept.observations]
 
 
 def _token(system: str, code: str) -> str:

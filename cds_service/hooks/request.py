@@ -64,9 +64,7 @@ USER = Field(
     re.compile(rf"(?:Practitioner|PractitionerRole|Patient|RelatedPerson)/{ID}"),
     "Type/id of a Practitioner, PractitionerRole, Patient or RelatedPerson",
 )
-PATIENT = Field(
-    "patientId", re.compile(ID), "a FHIR id: at most 64 letters, digits, '-', '.'; not a reference"
-)
+PATIENT = Field("patientId", re.compile(ID), "a FHIR id: at most 64 letters, digits, '-', '.'; not a reference")
 ENCOUNTER = Field("encounterId", re.compile(r"(?s).+"), "a FHIR id", required=False)
 
 MEMBERS = ("hook", "hookInstance", "fhirServer", "fhirAuthorization", "context", "prefetch", "extension")

@@ -46,7 +46,7 @@ class TherapyFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     text: str = ""
     """What somebody typed, without a code."""
     atc: str = ""
-    kind: Literal["request", "statement", "administration", "dispense"] = "request"
+    kind: Literal["request", "statement"] = "request"
     start: str = ""
     end: str = ""
     status: str = ""
@@ -129,7 +129,7 @@ class Given(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Faults(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What the EHR does not send properly: prefetch keys, or areas (`medications`, `HCT`, …) they cover."""
+    """What the EHR does not send properly: prefetch keys, or what they cover (`results`, `HCT`, …)."""
 
     omit: tuple[str, ...] = ()
     null: tuple[str, ...] = ()

@@ -14,6 +14,9 @@ from cds_service.scenarios.run import Answer
 
 Card = Mapping[str, Any]
 
+SILENT = ("fine", "not applicable", "suppressed")
+"""How a rule may end that has nothing to say."""
+
 _ESCAPED = re.compile(r"\\([!-/:-@\[-`{-~])")
 _SPACES = re.compile(r"\s+")
 
@@ -26,7 +29,7 @@ def differences(case: Case, answer: Answer, knowledge: Knowledge) -> list[str]:
     found += [f"{rule}: has a card and should be silent" for rule in case.expect.silent if rule in _topics(answer)]
     if answer.evaluation is not None:
         outcomes = {outcome.rule: outcome for outcome in answer.evaluation.outcomes}
-        found += _outcomes(case, outcomes)
+        found += _outcomes(case, outcomes, knowledge)
         found += _next_due(case, outcomes, knowledge)
     return found
 
@@ -80,27 +83,27 @@ def _one_card(expected: ExpectedCard, card: Card, knowledge: Knowledge) -> Itera
     if expected.summary and summary != expected.summary:
         yield f"{expected.rule}: summary {summary!r}; expected {expected.summary!r}"
     for text in expected.says:
-        if text not in detail:
+        if text.casefold() not in detail.casefold():
             yield f"{expected.rule}: the detail lacks {text!r}: {detail}"
     for text in expected.not_says:
-        if text in f"{summary} {detail}":
+        if text.casefold() in f"{summary} {detail}".casefold():
             yield f"{expected.rule}: says {text!r}: {summary} / {detail}"
     if expected.tests is not None and suggested_tests(card, knowledge) != set(expected.tests):
         got = sorted(suggested_tests(card, knowledge))
         yield f"{expected.rule}: suggests {_list(got)}; expected {_list(sorted(expected.tests))}"
 
 
-def _outcomes(case: Case, outcomes: Mapping[str, Outcome]) -> Iterator[str]:
-    for rules, allowed in (
-        (case.expect.silent, {"fine", "not applicable", "suppressed"}),
-        (case.expect.unknown, {"unknown"}),
-    ):
-        for rule in rules:
-            if rule not in outcomes:
-                yield f"{rule}: was not looked at; expected {' or '.join(sorted(allowed))}"
-            elif outcomes[rule].result not in allowed:
-                ended = outcomes[rule]
-                yield f"{rule}: ended in {ended.result} ({ended.reason}); expected {' or '.join(sorted(allowed))}"
+def _outcomes(case: Case, outcomes: Mapping[str, Outcome], knowledge: Knowledge) -> Iterator[str]:
+    for names, allowed in ((case.expect.silent, SILENT), (case.expect.unknown, ("unknown",))):
+        for name in names:
+            rules = [rule.id for rule in knowledge.rules if name in (rule.id, rule.topic)]
+            ended = [outcomes[rule] for rule in rules if rule in outcomes]
+            if not ended:
+                yield f"{name}: was not looked at; expected {' or '.join(allowed)}"
+            for outcome in ended:
+                if outcome.result not in allowed:
+                    got = f"{outcome.result} ({outcome.reason})"
+                    yield f"{outcome.rule}: ended in {got}; expected {' or '.join(allowed)}"
 
 
 def _next_due(case: Case, outcomes: Mapping[str, Outcome], knowledge: Knowledge) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Drugs of a case as FHIR R4: prescriptions with their renewals, statements, dispenses, administrations."""
+"""Drugs of a case as FHIR R4: prescriptions with their renewals, and statements of what is taken."""
 
 from __future__ import annotations
 
@@ -72,29 +72,7 @@ def _statement(facts: TherapyFacts, start: str, as_of: date, newest: bool) -> Re
     }
 
 
-def _administration(facts: TherapyFacts, start: str, as_of: date, newest: bool) -> Resource:
-    return {
-        "resourceType": "MedicationAdministration",
-        "status": facts.status or "completed",
-        "effectiveDateTime": start,
-    }
-
-
-def _dispense(facts: TherapyFacts, start: str, as_of: date, newest: bool) -> Resource:
-    return {
-        "resourceType": "MedicationDispense",
-        "status": facts.status or "completed",
-        "whenHandedOver": f"{start}T12:00:00Z" if start else "",
-        "daysSupply": _quantity(str(days(facts.supply)), "d") if facts.supply else {},
-    }
-
-
-_SHAPES = {
-    "request": _request,
-    "statement": _statement,
-    "administration": _administration,
-    "dispense": _dispense,
-}
+_SHAPES = {"request": _request, "statement": _statement}
 
 
 def _is_over(facts: TherapyFacts, as_of: date) -> bool:

@@ -64,14 +64,19 @@ def prefetch(faults: Faults, records: Records, expected: tuple[Expected, ...]) -
 
 
 def _keys(names: Iterable[str], expected: tuple[Expected, ...]) -> list[str]:
-    """Prefetch keys that the names mean: a key itself, or all keys that cover an area."""
+    """Prefetch keys that the names mean: `everything`, `results`, a key itself, or all that cover an area."""
     found: list[str] = []
     for name in names:
-        keys = [key.key for key in expected if name == key.key] or [key.key for key in expected if name in key.covers]
+        keys = [key.key for key in expected if name == key.key or name in _areas(key)]
         if not keys:
-            raise ValueError(f"a prefetch key or an area that one covers, not {name!r}")
+            raise ValueError(f"a prefetch key or what one covers, not {name!r}")
         found += keys
     return list(dict.fromkeys(found))
+
+
+def _areas(key: Expected) -> frozenset[str]:
+    results = {"results"} if "Observation" in key.types else set()
+    return key.covers | results | {"everything"}
 
 
 def _shares(records: Records, expected: tuple[Expected, ...]) -> Mapping[str, list[Resource]]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, time
+from io import StringIO
 from typing import Any
 from uuid import uuid4
 
@@ -42,6 +43,7 @@ class Runner:
     def __init__(self, knowledge: Knowledge, settings: Settings | None = None) -> None:
         self._knowledge = knowledge
         self._settings = settings or Settings()
+        self._variants: dict[bytes, Knowledge] = {}
         self._apps: dict[bytes, Any] = {}
         self._now = datetime.min.replace(tzinfo=UTC)
 
@@ -50,8 +52,11 @@ class Runner:
         unknown = sorted(case.switches.keys() - self._knowledge.switches.keys())
         if unknown:
             raise ValueError(f"only known switches, not {', '.join(unknown)}")
-        switches = {**self._knowledge.switches, **case.switches}
-        return msgspec.structs.replace(self._knowledge, switches=switches)
+        key = _key(case)
+        if key not in self._variants:
+            switches = {**self._knowledge.switches, **case.switches}
+            self._variants[key] = msgspec.structs.replace(self._knowledge, switches=switches)
+        return self._variants[key]
 
     def records(self, case: Case) -> Records:
         """What the EHR holds of the case's patient."""
@@ -99,9 +104,13 @@ class Runner:
         return Answer(response.status_code, tuple(answer.get("cards", ())))
 
     def _app(self, case: Case) -> Any:
-        key = msgspec.json.encode(case.switches, order="sorted")
+        key = _key(case)
         if key not in self._apps:
             self._apps[key] = create_app(
-                self._settings, knowledge=self.knowledge(case), clock=lambda: self._now
+                self._settings, knowledge=self.knowledge(case), clock=lambda: self._now, log=StringIO()
             )
         return self._apps[key]
+
+
+def _key(case: Case) -> bytes:
+    return msgspec.json.encode(case.switches, order="sorted")

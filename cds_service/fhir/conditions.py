@@ -1,0 +1,128 @@
+"""Condition, Procedure and Device -> what rules ask for, by concept (clinical reference 2.4)."""
+
+from __future__ import annotations
+
+from datetime import date
+
+from cds_service.chart import Condition, Procedure, Refused, When
+from cds_service.fhir import resources as fhir
+from cds_service.fhir.medications import other_patient
+from cds_service.fhir.reading import Reading, source_of
+from cds_service.fhir.resources import Coding, Concept
+
+CONDITIONS = frozenset({"conditions"})
+PROCEDURES = frozenset({"procedures"})
+
+PAST = frozenset({"inactive", "remission", "resolved"})
+RULED_OUT = frozenset({"refuted", "entered-in-error"})
+UNCERTAIN = frozenset({"provisional", "differential", "unconfirmed"})
+DONE = frozenset({"completed", "in-progress"})
+IN_USE = frozenset({"active", None})
+
+
+class Conditions:
+    """Collects the diagnoses and procedures of one chart."""
+
+    def __init__(self, reading: Reading) -> None:
+        """Nothing is found yet."""
+        self.conditions: list[Condition] = []
+        self.procedures: list[Procedure] = []
+        self._reading = reading
+
+    def condition(self, record: fhir.Diagnosis) -> Refused | None:
+        """A diagnosis. Without a clinical status it is active, unless it says when it ended."""
+        source = source_of("Condition", record.id)
+        if not self._reading.is_about_patient(record.subject):
+            return other_patient(source, CONDITIONS)
+        concepts, past, code = self._match(record.code)
+        if not concepts:
+            return Refused(source, "unknown_code", "it belongs to no concept of the rules")
+        if _words(record.verification_status) & RULED_OUT:
+            return Refused(source, "ruled_out", "it was refuted or entered in error")
+        when = self._reading.calendar.when
+        period = record.onset_period
+        self.conditions.append(
+            Condition(
+                concepts=concepts,
+                active=not past and self._is_active(record),
+                uncertain=bool(_words(record.verification_status) & UNCERTAIN),
+                name=_name(record.code, code),
+                source=source,
+                onset=when(record.onset_date_time) or (when(period.start) if period else None),
+                recorded=when(record.recorded_date),
+                code=code.code or "",
+            )
+        )
+        return None
+
+    def _is_active(self, record: fhir.Diagnosis) -> bool:
+        """A status that is not known is no reason to overlook a diagnosis."""
+        words = _words(record.clinical_status)
+        if words:
+            return not words & PAST
+        ended: date | None = self._reading.calendar.last_day(record.abatement_date_time)
+        return ended is None or ended > self._reading.as_of
+
+    def procedure(self, record: fhir.ProcedureResource) -> Refused | None:
+        """A procedure that was done or is going on."""
+        source = source_of("Procedure", record.id)
+        if not self._reading.is_about_patient(record.subject):
+            return other_patient(source, PROCEDURES)
+        concepts, _, code = self._match(record.code)
+        if not concepts:
+            return Refused(source, "unknown_code", "it belongs to no concept of the rules")
+        if record.status not in DONE:
+            return Refused(source, "not_done", "its status does not say that it was done")
+        when = self._performed(record)
+        self.procedures.append(Procedure(concepts, _name(record.code, code), source, when))
+        return None
+
+    def _performed(self, record: fhir.ProcedureResource) -> When | None:
+        period = record.performed_period or record.occurrence_period or fhir.Period()
+        when = self._reading.calendar.when
+        return (
+            when(record.performed_date_time)
+            or when(record.occurrence_date_time)
+            or when(period.start)
+            or when(period.end)
+        )
+
+    def device(self, record: fhir.DeviceResource) -> Refused | None:
+        """A device that the patient has."""
+        source = source_of("Device", record.id)
+        if not self._reading.is_about_patient(record.patient):
+            return other_patient(source, PROCEDURES)
+        concepts, _, code = self._match(record.type)
+        if not concepts:
+            return Refused(source, "unknown_code", "it belongs to no concept of the rules")
+        if record.status not in IN_USE:
+            return Refused(source, "not_done", "its status does not say that it is in use")
+        self.procedures.append(Procedure(concepts, _name(record.type, code), source))
+        return None
+
+    def _match(self, concept: Concept | None) -> tuple[frozenset[str], bool, Coding]:
+        """Concepts of all codings, whether all of them are past by their rubric, and the first coding that counts."""
+        found: frozenset[str] = frozenset()
+        past, first = True, Coding()
+        for coding in (concept.coding if concept else None) or ():
+            match = self._reading.terms.diagnosis(coding.system, coding.code)
+            if match is None:
+                continue
+            first = first if found else coding
+            found |= match.concepts
+            past = past and match.past
+        return found, past and bool(found), first
+
+
+def _words(status: Concept | str | None) -> set[str]:
+    """The codes of a status, or its text where it has none; older releases send a plain code."""
+    if status is None:
+        return set()
+    if isinstance(status, str):
+        return {status.strip().casefold()} - {""}
+    codes = {coding.code for coding in status.coding or () if coding.code}
+    return codes or {(status.text or "").strip().casefold()} - {""}
+
+
+def _name(concept: Concept | None, coding: Coding) -> str:
+    return (concept.text if concept else None) or coding.display or coding.code or ""

@@ -1,0 +1,152 @@
+"""The results of one marker in order: newest first, one for each sample (4.1.5, 0.4.18)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date, datetime
+from decimal import Decimal
+
+import msgspec
+
+from cds_service.chart import Measurement, Refused
+from cds_service.fhir.dates import Calendar
+from cds_service.fhir.reading import Reading
+from cds_service.knowledge.units import for_display
+
+USABLE = frozenset({"final", "amended", "corrected"})
+_BEYOND = ("<", "<=", "", "ad", ">=", ">")
+"""Comparators by how high the true value may lie."""
+
+Moment = datetime | date
+Stamp = tuple[date, float]
+
+
+class Found(msgspec.Struct, frozen=True, gc=False):
+    """A result, with what decides between two of one sample."""
+
+    result: Measurement
+    issued: str
+    updated: str
+
+
+def in_order(found: Iterable[Found], reading: Reading) -> Mapping[str, tuple[Measurement, ...]]:
+    """Results by marker, markers in alphabetical order. Copies that were set aside are noted in `reading`."""
+    by_marker: dict[str, list[Found]] = {}
+    for each in found:
+        by_marker.setdefault(each.result.marker, []).append(each)
+    return {
+        marker: _ordered(_one_a_sample(by_marker[marker], reading), reading.calendar) for marker in sorted(by_marker)
+    }
+
+
+def _ordered(found: Sequence[Found], calendar: Calendar) -> tuple[Measurement, ...]:
+    if len(found) == 1:
+        return (found[0].result,)
+    keyed = [(_recency(each, calendar), each.result) for each in found]
+    keyed.sort(key=lambda pair: pair[0], reverse=True)
+    return tuple(result for _, result in keyed)
+
+
+def _recency(each: Found, calendar: Calendar) -> tuple[date, bool, float, Stamp, str, str]:
+    """By day; a timed result is later than a date-only one, two date-only ones go by `issued`."""
+    when = each.result.when
+    if when is None:
+        return date.min, False, 0.0, (date.min, 0.0), each.result.source, each.result.code
+    if when.instant is not None:
+        return when.day, True, when.instant.timestamp(), (date.min, 0.0), each.result.source, each.result.code
+    return when.day, False, 0.0, _stamp(each.issued, calendar), each.result.source, each.result.code
+
+
+def _stamp(text: str, calendar: Calendar) -> Stamp:
+    when = calendar.when(text)
+    if when is None:
+        return date.min, 0.0
+    return when.day, when.instant.timestamp() if when.instant else 0.0
+
+
+def _one_a_sample(found: Sequence[Found], reading: Reading) -> Sequence[Found]:
+    """One result for each moment and class of status."""
+    if len(found) == 1:
+        return found
+    samples: dict[tuple[Moment, bool], list[Found]] = {}
+    for each in found:
+        samples.setdefault((_moment(each.result), each.result.status in USABLE), []).append(each)
+    if len(samples) == len(found) and not any(each.result.problem == "panel" for each in found):
+        return found
+    kept: list[Found] = []
+    for same in samples.values():
+        kept.extend(same if len(same) == 1 else _merged(same, reading))
+    return _without_empty_panels(kept, reading)
+
+
+def _moment(result: Measurement) -> Moment:
+    when = result.when
+    if when is None:
+        return date.min
+    return when.instant or when.day
+
+
+def _merged(same: Sequence[Found], reading: Reading) -> list[Found]:
+    """Of results of one moment: equal ones once, of different values one, without a value those that differ.
+
+    Equal is what would be shown alike: a laboratory that reports in two units rounds each for itself.
+    """
+    when = same[0].result.when
+    values: dict[tuple[Decimal, str], list[Found]] = {}
+    others: dict[tuple[str, str, str, str], Found] = {}
+    for each in sorted(same, key=lambda each: (each.result.source, each.result.code)):
+        result = each.result
+        if result.value is not None:
+            shown = for_display(reading.knowledge.markers[result.marker], result.value)
+            values.setdefault((shown, result.comparator), []).append(each)
+        elif result.problem == "undated":
+            others[result.source, result.code, result.reported, result.reported_unit] = each
+        elif others.setdefault((result.problem, result.reported, result.reported_unit, ""), each) is not each:
+            _set_aside(each, "duplicate", "the same result came more than once", reading)
+    best = [_latest(copies, reading) for copies in values.values()]
+    # A month is no moment: two values of one month are two samples.
+    if len(best) > 1 and when is not None and when.precision != "month":
+        best = [_decided(best, reading)]
+    return [*best, *others.values()]
+
+
+def _latest(copies: Sequence[Found], reading: Reading) -> Found:
+    """One of several equal results; the others are noted."""
+    calendar = reading.calendar
+    best = max(copies, key=lambda each: (_stamp(each.issued, calendar), _stamp(each.updated, calendar)))
+    for each in copies:
+        if each is not best:
+            _set_aside(each, "duplicate", "the same result came more than once", reading)
+    return best
+
+
+def _decided(rivals: Sequence[Found], reading: Reading) -> Found:
+    """The one issued last, else the one updated last, else the highest one with the mark of a conflict."""
+    left = list(rivals)
+    for field in ("issued", "updated"):
+        stamps = [_stamp(getattr(each, field), reading.calendar) for each in left]
+        if all(stamp[0] != date.min for stamp in stamps):
+            left = [each for each, stamp in zip(left, stamps, strict=True) if stamp == max(stamps)]
+    best = max(left, key=lambda each: (each.result.value or Decimal(0), _BEYOND.index(each.result.comparator)))
+    for each in rivals:
+        if each is not best:
+            _set_aside(each, "replaced", "another value of the same sample is used", reading)
+    if len(left) == 1:
+        return best
+    return Found(msgspec.structs.replace(best.result, conflict=True), best.issued, best.updated)
+
+
+def _without_empty_panels(found: Sequence[Found], reading: Reading) -> list[Found]:
+    """An empty panel says nothing where there is a result of the same day."""
+    days = {each.result.day for each in found if each.result.problem != "panel"}
+    kept = []
+    for each in found:
+        if each.result.problem == "panel" and each.result.day in days:
+            _set_aside(each, "panel", "a result of the same day is used", reading)
+        else:
+            kept.append(each)
+    return kept
+
+
+def _set_aside(each: Found, reason: str, detail: str, reading: Reading) -> None:
+    reading.part(Refused(each.result.source, reason, detail, frozenset({each.result.marker})))
