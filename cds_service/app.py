@@ -25,7 +25,6 @@ from cds_service.knowledge.model import Knowledge
 from cds_service.log import make_logger, place_of
 from cds_service.settings import Settings
 
-
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 """Methods that the log names; a client may invent any word."""
 
@@ -101,11 +100,12 @@ def _add_frame(app: Flask, origins: frozenset[str], log: TextIO) -> None:
 
     @app.after_request
     def end(response: Response) -> Response:
+        facts = g.facts
         headers.add_cors(response, request.headers.get("Origin", ""), origins)
         headers.add_security(response)
-        response.headers[headers.REQUEST_ID] = g.facts["request"]
+        response.headers.add(headers.REQUEST_ID, facts["request"])
         if request.endpoint != "health":
             ms = round((perf_counter() - g.began) * 1000, 2)
-            level = "error" if "error" in g.facts else "warning" if g.facts.get("failed") else "info"
-            getattr(logger, level)("call", status=response.status_code, ms=ms, **g.facts)
+            level = "error" if "error" in facts else "warning" if facts.get("failed") else "info"
+            getattr(logger, level)("call", status=response.status_code, ms=ms, **facts)
         return response

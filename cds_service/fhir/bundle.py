@@ -19,16 +19,34 @@ from msgspec import Raw
 
 from cds_service.chart import Gap, Refused, When
 from cds_service.fhir.dates import add_days
-from cds_service.fhir.decoding import NULL, Unreadable, decode, given, loosely, members, whole_number
+from cds_service.fhir.decoding import NULL, UnreadableError, decode, given, loosely, members, whole_number
 from cds_service.fhir.expected import Expected
 from cds_service.fhir.reading import NOTHING, Entry, Reading, source_of
-from cds_service.fhir.resources import Element, MedicationRequest, Observation, OperationOutcome, ServiceRequest
+from cds_service.fhir.resources import (
+    Element,
+    MedicationRequest,
+    Observation,
+    OperationOutcome,
+    Period,
+    ServiceRequest,
+)
 
 HARMLESS = frozenset({"information", "warning", "success"})
 """Severities of an OperationOutcome beside results that take nothing from them."""
 
+# Codes of issues that are shown: the words of the standard, never a text of the EHR.
+ISSUE_CODES = frozenset(
+    (
+        "invalid", "structure", "required", "value", "invariant", "security", "login",
+        "unknown", "expired", "forbidden", "suppressed", "processing", "not-supported", "duplicate",
+        "multiple-matches", "not-found", "deleted", "too-long", "code-invalid", "extension", "too-costly",
+        "business-rule", "conflict", "transient", "lock-error", "no-store", "exception", "timeout",
+        "incomplete", "throttled", "informational",
+    )
+)
 
-class Bundle(Element):
+
+class Bundle(Element, frozen=True):
     """Bundle, its entries still raw inside. Any other resource decodes as one, too."""
 
     resource_type: str | None = None
@@ -93,7 +111,7 @@ def _open_odd(expected: Expected, raw: Raw, reading: Reading) -> Page:
     try:
         parts = members(raw)
         name = _TEXT.decode(parts.get("resourceType", NULL))
-    except (Unreadable, msgspec.DecodeError):
+    except (UnreadableError, msgspec.DecodeError):
         _gap(reading, expected, "not_fhir", "not a FHIR resource")
         return Page(expected, [])
     bundle = Bundle(total=parts.get("total", Raw()), link=parts.get("link", Raw()))
@@ -116,14 +134,14 @@ def _odd_entries(expected: Expected, raw: Raw, reading: Reading) -> list[Entry]:
         return []
     try:
         entries = loosely(raw, _ENTRIES)
-    except Unreadable:
+    except UnreadableError:
         _gap(reading, expected, "unreadable", "the entries of the Bundle are no list")
         return []
     found = []
     for entry in entries:
         try:
             found.append(loosely(entry, _ENTRY))
-        except Unreadable:
+        except UnreadableError:
             found.append(Entry(resource=_resource_in(entry)))
     return found
 
@@ -132,7 +150,7 @@ def _resource_in(entry: Raw) -> Raw:
     """The resource of an entry of which something else cannot be read."""
     try:
         return members(entry).get("resource", Raw())
-    except Unreadable:
+    except UnreadableError:
         return Raw()
 
 
@@ -140,7 +158,7 @@ def note_outcome(page: Page, entry: Entry, reading: Reading) -> Refused:
     """An OperationOutcome: a failure makes its key unknown, a remark beside results does not."""
     try:
         outcome = decode(entry.resource, "OperationOutcome")
-    except Unreadable:
+    except UnreadableError:
         outcome = OperationOutcome()
     severities = {issue.severity for issue in outcome.issue or ()}
     source = source_of("OperationOutcome", outcome.id)
@@ -184,8 +202,8 @@ def _complete_since(matches: list[Any], reading: Reading) -> date | None:
 def _sorted_by(resource: Any) -> str | None:
     """What a server orders these resources by."""
     if isinstance(resource, Observation):
-        period = resource.effective_period
-        return resource.effective_date_time or resource.effective_instant or (period and (period.end or period.start))
+        period = resource.effective_period or Period()
+        return resource.effective_date_time or resource.effective_instant or period.end or period.start
     if isinstance(resource, MedicationRequest | ServiceRequest):
         return resource.authored_on
     return None
@@ -199,11 +217,3 @@ def note_empty_entries(page: Page, count: int, reading: Reading) -> None:
 
 def _gap(reading: Reading, expected: Expected, kind: Any, detail: str, since: date | None = None) -> None:
     reading.gaps.append(Gap(expected.key, kind, detail, expected.covers, since))
-
-
-# Codes of issues that are shown: the words of the standard, never a text of the EHR.
-ISSUE_CODES = frozenset(
-    "invalid structure required value invariant security login unknown expired forbidden suppressed processing "
-    "not-supported duplicate multiple-matches not-found deleted too-long code-invalid extension too-costly "
-    "business-rule conflict transient lock-error no-store exception timeout incomplete throttled informational".split()
-)

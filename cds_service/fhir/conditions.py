@@ -101,7 +101,7 @@ class Conditions:
         return None
 
     def _match(self, concept: Concept | None) -> tuple[frozenset[str], bool, Coding]:
-        """Concepts of all codings, whether all of them are past by their rubric, and the first coding that counts."""
+        """Concepts of all codings, whether all are past by their rubric, and the first coding that counts."""
         found: frozenset[str] = frozenset()
         past, first = True, Coding()
         for coding in (concept.coding if concept else None) or ():

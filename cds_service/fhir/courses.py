@@ -52,7 +52,7 @@ def therapies(pieces: Sequence[Piece], gap_days: int) -> tuple[Therapy, ...]:
     by_key: dict[str, list[Piece]] = {}
     for piece in pieces:
         by_key.setdefault(piece.key, []).append(piece)
-    found = []
+    found: list[Therapy] = []
     for key in sorted(by_key):
         courses = _chained(by_key[key], gap_days)
         known = frozenset(piece.source for piece in by_key[key])

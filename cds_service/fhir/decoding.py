@@ -1,7 +1,7 @@
 """From JSON to the structs of `resources`, with what can be saved of resources that are not quite FHIR.
 
 What the structs refuse, because a list was sent as a single object or an unimportant element has a wrong type,
-`salvage` may still read. What stays unreadable raises `Unreadable`, also nesting without end.
+`salvage` may still read. What stays unreadable raises `UnreadableError`, also nesting without end.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ _MEMBERS = msgspec.json.Decoder(dict[str, Raw])
 _ITEMS = msgspec.json.Decoder(list[Raw])
 
 
-class Unreadable(ValueError):
+class UnreadableError(ValueError):
     """JSON that is not what it should be. The message holds nothing of its content."""
 
 
@@ -70,21 +70,21 @@ def given(raw: Raw) -> bool:
 
 
 def members(raw: Raw | bytes) -> dict[str, Raw]:
-    """The members of a JSON object. Raises Unreadable for anything else."""
+    """The members of a JSON object. Raises UnreadableError for anything else."""
     try:
         return _MEMBERS.decode(raw)
     except (msgspec.DecodeError, RecursionError) as error:
-        raise Unreadable("not a JSON object") from error
+        raise UnreadableError("not a JSON object") from error
 
 
 def loosely(raw: Raw, decoder: msgspec.json.Decoder[T]) -> T:
-    """Decode, also a single value in place of a list of one, or the reverse. Raises Unreadable."""
+    """Decode, also a single value in place of a list of one, or the reverse. Raises UnreadableError."""
     try:
         return decoder.decode(raw)
     except msgspec.DecodeError:
         pass
     except RecursionError as error:
-        raise Unreadable("nested too deeply") from error
+        raise UnreadableError("nested too deeply") from error
     try:
         return decoder.decode(b"[" + bytes(raw) + b"]")
     except (msgspec.DecodeError, RecursionError):
@@ -93,11 +93,11 @@ def loosely(raw: Raw, decoder: msgspec.json.Decoder[T]) -> T:
         (only,) = _ITEMS.decode(raw)
         return decoder.decode(only)
     except (msgspec.DecodeError, RecursionError, ValueError) as error:
-        raise Unreadable("an element has a wrong type") from error
+        raise UnreadableError("an element has a wrong type") from error
 
 
 def salvage(raw: Raw, name: str) -> Any:
-    """A resource of type `name`, element by element. Raises Unreadable if one that matters cannot be read."""
+    """A resource of type `name`, element by element. Raises UnreadableError if one that matters cannot be read."""
     parts = members(raw)
     needed = _NEEDED.get(name, frozenset())
     values = {}
@@ -107,7 +107,7 @@ def salvage(raw: Raw, name: str) -> Any:
             continue
         try:
             values[field] = loosely(part, decoder)
-        except Unreadable:
+        except UnreadableError:
             if field in needed:
                 raise
     return TYPES[name](**values)
@@ -122,17 +122,17 @@ def _fields(name: str) -> tuple[tuple[str, str, msgspec.json.Decoder[Any]], ...]
 def number(raw: Raw) -> tuple[Decimal, str]:
     """A JSON number exactly, and as it was written.
 
-    Raises Unreadable if it is none, or beyond 40 digits or an exponent of 30: no laboratory writes such numbers,
-    and calculating with them costs memory.
+    Raises UnreadableError if it is none, or beyond 40 digits or an exponent of 30: no laboratory writes such
+    numbers, and calculating with them costs memory.
     """
     text = str(raw, "ascii", "replace")
     if len(text) > MOST_CHARACTERS or not (text[:1].isdecimal() or text[:1] == "-"):
-        raise Unreadable("not a number of ordinary size")
+        raise UnreadableError("not a number of ordinary size")
     mantissa, _, exponent = text.replace("E", "e").partition("e")
     if len(mantissa) > MOST_DIGITS and sum(map(str.isdigit, mantissa)) > MOST_DIGITS:
-        raise Unreadable("not a number of ordinary size")
+        raise UnreadableError("not a number of ordinary size")
     if exponent and abs(int(exponent)) > MOST_EXPONENT:
-        raise Unreadable("not a number of ordinary size")
+        raise UnreadableError("not a number of ordinary size")
     return Decimal(text), text
 
 
@@ -140,7 +140,7 @@ def whole_number(raw: Raw) -> int | None:
     """A JSON number that is a whole one, else None."""
     try:
         value, _ = number(raw)
-    except Unreadable:
+    except UnreadableError:
         return None
     return int(value) if value == value.to_integral_value() else None
 
@@ -153,7 +153,7 @@ def head_of(raw: Raw) -> fhir.Resource:
         pass
     try:
         parts = members(raw)
-    except Unreadable:
+    except UnreadableError:
         return fhir.Resource()
     return fhir.Resource(resource_type=_text(parts.get("resourceType")), id=_text(parts.get("id")))
 
@@ -166,10 +166,10 @@ def _text(raw: Raw | None) -> str | None:
 
 
 def decode(raw: Raw, name: str) -> Any:
-    """A resource of type `name`, leniently. Raises Unreadable."""
+    """A resource of type `name`, leniently. Raises UnreadableError."""
     try:
         return DECODERS[name].decode(raw)
     except RecursionError as error:
-        raise Unreadable("nested too deeply") from error
+        raise UnreadableError("nested too deeply") from error
     except msgspec.DecodeError:
         return salvage(raw, name)

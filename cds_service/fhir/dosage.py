@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import NamedTuple
 
+from msgspec import Raw
+
 from cds_service.chart import Form
-from cds_service.fhir.decoding import Raw, Unreadable, given, number
+from cds_service.fhir.decoding import UnreadableError, given, number
 from cds_service.fhir.recognition import Drug
 from cds_service.fhir.resources import Concept, Dosage, Quantity, Repeat
 from cds_service.fhir.terms import fold
@@ -25,7 +27,7 @@ TIME = {
     "a": (Decimal("365.25"), Decimal(1)),
 }
 """Units of time in days as UCUM defines them, as fractions, so that 168 h are exactly a week."""
-_WORDS = {"day": "d", "days": "d", "week": "wk", "weeks": "wk", "month": "mo", "months": "mo", "year": "a", "years": "a"}
+_WORDS = {"day": "d", "week": "wk", "month": "mo", "year": "a"}
 _MOST_DAYS = 36525
 
 _PER_ML = re.compile(r"(\d+(?:\.\d+)?) ?mg/ml\b")
@@ -57,7 +59,7 @@ def dose_of(dosages: Sequence[Dosage], names: Sequence[str]) -> Dose:
     try:
         value, _ = number(quantity.value)
         doses_a_week = _doses_a_week(repeat)
-    except Unreadable:
+    except UnreadableError:
         return Dose(text, None, ())
     unit = (quantity.code or quantity.unit or "").strip()
     amount = (str(value.normalize()), unit, str(doses_a_week.normalize()))
@@ -80,14 +82,14 @@ def _repeat(dosage: Dosage) -> Repeat | None:
 
 
 def _doses_a_week(repeat: Repeat) -> Decimal:
-    """Raises Unreadable unless frequency, period and its unit say it without a range."""
+    """Raises UnreadableError unless frequency, period and its unit say it without a range."""
     unit = TIME.get(repeat.period_unit or "")
     if unit is None or given(repeat.frequency_max) or given(repeat.period_max):
-        raise Unreadable("no full timing")
+        raise UnreadableError("no full timing")
     frequency, _ = number(repeat.frequency)
     period, _ = number(repeat.period)
     if frequency <= 0 or period <= 0:
-        raise Unreadable("no full timing")
+        raise UnreadableError("no full timing")
     days, share = unit
     return frequency * WEEK * share / (period * days)
 
@@ -114,7 +116,7 @@ def _text(dosage: Dosage) -> str:
 def _written(raw: Raw) -> str:
     try:
         return number(raw)[1]
-    except Unreadable:
+    except UnreadableError:
         return "?"
 
 
@@ -124,10 +126,10 @@ def days_of(quantity: Quantity | None) -> int | None:
         return None
     try:
         value, _ = number(quantity.value)
-    except Unreadable:
+    except UnreadableError:
         return None
     word = (quantity.code or quantity.unit or "").strip().casefold()
-    unit = TIME.get(_WORDS.get(word, word))
+    unit = TIME.get(word) or TIME.get(_WORDS.get(word.removesuffix("s"), ""))
     if unit is None:
         return None
     days = value * unit[0] / unit[1]

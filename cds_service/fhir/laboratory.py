@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from cds_service.chart import Patient, When
-from cds_service.fhir.decoding import Unreadable, given, number
+from cds_service.fhir.decoding import UnreadableError, given, number
 from cds_service.fhir.resources import AgeRange, Component, Concept, Quantity, ReferenceRange
 from cds_service.knowledge.model import Code, Marker
 from cds_service.knowledge.units import infer_unit, plausible, resolve_unit, to_canonical
@@ -49,7 +49,7 @@ class Laboratory:
         self._units: dict[tuple[str | None, str | None, str | None], str | None] = {}
 
     def value(self, part: Component, marker: Marker, code: Code) -> Value:
-        """The value of an Observation or component, by the unit rules of 1.1. Raises Unreadable."""
+        """The value of an Observation or component, by the unit rules of 1.1. Raises UnreadableError."""
         found = self._quantity(part.value_quantity, marker) if part.value_quantity else self._other(part, marker)
         if found.silent or "mass_reported" in code.traits:
             return found._replace(value=None, problem="no_value", silent=True)
@@ -90,7 +90,7 @@ class Laboratory:
         self._units[key] = found
         return found
 
-    def _judge(  # noqa: PLR0913 - a number, and what stood beside it
+    def _judge(
         self, marker: Marker, value: Decimal, comparator: str, text: str, unit: str, ucum: str | None
     ) -> Value:
         inferred = False
@@ -149,11 +149,11 @@ class Laboratory:
         ucum = self._ucum(quantity)
         if ucum == "":
             ucum = value.ucum
-        if ucum not in marker.factors:
+        if ucum is None or ucum not in marker.factors:
             return None
         try:
             limit, _ = number(quantity.value)
-        except Unreadable:
+        except UnreadableError:
             return None
         return limit if ucum == marker.unit else to_canonical(marker, limit, ucum)
 
@@ -194,7 +194,7 @@ def _years(quantity: Quantity | None) -> Decimal | None:
         return None
     try:
         return number(quantity.value)[0]
-    except Unreadable:
+    except UnreadableError:
         return None
 
 

@@ -17,7 +17,7 @@ from cds_service.chart import Draft, Refused
 from cds_service.fhir import resources as fhir
 from cds_service.fhir.courses import Piece
 from cds_service.fhir.dates import add_days
-from cds_service.fhir.decoding import Unreadable, decode, given, whole_number
+from cds_service.fhir.decoding import UnreadableError, decode, given, whole_number
 from cds_service.fhir.dosage import Dose, days_of, dose_of, form_of, strength_of
 from cds_service.fhir.reading import Entry, Reading, source_of
 from cds_service.fhir.recognition import Drug, Names, Recogniser
@@ -41,6 +41,18 @@ class Span(NamedTuple):
     reach: date | None
     supply_end: date | None
     end: date | None
+
+
+class Whole(NamedTuple):
+    """One record, taken apart once for all drugs in it."""
+
+    source: str
+    status: str
+    span: Span
+    dose: Dose
+    dosages: Sequence[fhir.Dosage]
+    names: Sequence[str]
+    prior: str | None
 
 
 class Medications:
@@ -85,7 +97,8 @@ class Medications:
         """What was given. How long it lasts is not in the record."""
         source = source_of("MedicationAdministration", record.id)
         period = record.effective_period or record.occurence_period or fhir.Period()
-        when = self._days.day(record.effective_date_time or record.occurence_date_time or period.start or period.end)
+        moment = record.effective_date_time or record.occurence_date_time
+        when = self._days.day(moment or period.start or period.end)
         dosages = (record.dosage,) if record.dosage else ()
         return self._take(record, source, dosages, lambda: self._handed(record.status, when, None))
 
@@ -109,26 +122,17 @@ class Medications:
             return found
         drugs, names = found
         dose = dose_of(dosages, [*names, *(drug.product for drug in drugs)])
-        for drug in drugs:
-            self.pieces.append(self._piece(drug, span, dose, dosages, names, source, record.status, prior))
+        whole = Whole(source, record.status, span, dose, dosages, names, prior)
+        self.pieces.extend(self._piece(drug, whole) for drug in drugs)
         return None
 
-    def _piece(  # noqa: PLR0913 - the parts of one record, taken apart once
-        self,
-        drug: Drug,
-        span: Span,
-        dose: Dose,
-        dosages: Sequence[fhir.Dosage],
-        names: Sequence[str],
-        source: str,
-        status: str,
-        prior: str | None,
-    ) -> Piece:
+    def _piece(self, drug: Drug, whole: Whole) -> Piece:
+        span = whole.span
         return Piece(
             key=drug.key,
             agent=drug.agent,
-            form=form_of(drug, dosages, names, self._reading.knowledge),
-            source=source,
+            form=form_of(drug, whole.dosages, whole.names, self._reading.knowledge),
+            source=whole.source,
             recognised=drug.recognised,
             active=span.active,
             start=span.start,
@@ -137,12 +141,12 @@ class Medications:
             end=span.end,
             systemic=drug.systemic,
             from_text=drug.from_text,
-            on_hold=status == "on-hold",
-            dose_text=dose.text,
-            dose=dose.amount,
-            weekly_mg=dose.weekly_mg,
-            strength=strength_of(drug.product) or strength_of(names[0] if names else ""),
-            renews=prior,
+            on_hold=whole.status == "on-hold",
+            dose_text=whole.dose.text,
+            dose=whole.dose.amount,
+            weekly_mg=whole.dose.weekly_mg,
+            strength=strength_of(drug.product) or strength_of(whole.names[0] if whole.names else ""),
+            renews=whole.prior,
         )
 
     # -- dates ---------------------------------------------------------------------------------------
@@ -217,6 +221,10 @@ class Medications:
             return Refused(source, "not_monitored", "a known product that is not monitored")
         if drugs:
             return drugs, texts
+        if not texts and not any(coding.code for each in names.concepts() for coding in each.coding or ()):
+            if missing:
+                return Refused(source, "medication_missing", "its medication did not come with it", AREA, tell=True)
+            return Refused(source, "no_drug", "it names no drug", AREA, tell=True)
         if missing and not texts:
             return Refused(source, "medication_missing", "its medication did not come with it", AREA, tell=True)
         return Refused(source, "unknown_drug", "its drug is not among those that are known")
@@ -231,13 +239,10 @@ class Medications:
         medication = self._medication(reference.reference, record.contained)
         if medication is None:
             return Names(own, reference=reference), True
-        concepts = [
-            concept
-            for part in medication.ingredient or ()
-            if part.is_active is not False
-            and (concept := part.item_codeable_concept or (part.item and part.item.concept)) is not None
-        ]
-        return Names(own, medication.code, concepts, reference), False
+        parts = [part for part in medication.ingredient or () if part.is_active is not False]
+        concepts = [part.item_codeable_concept or (part.item.concept if part.item else None) for part in parts]
+        ingredients = [concept for concept in concepts if concept is not None]
+        return Names(own, medication.code, ingredients, reference), False
 
     def _medication(self, reference: str, contained: msgspec.Raw) -> fhir.Medication | None:
         raw = _contained(reference[1:], contained) if reference.startswith("#") else self._bundled(reference)
@@ -245,7 +250,7 @@ class Medications:
             return None
         try:
             medication: Any = decode(raw, "Medication")
-        except Unreadable:
+        except UnreadableError:
             return None
         return medication if isinstance(medication, fhir.Medication) else None
 
@@ -258,7 +263,9 @@ class Medications:
 
     # -- drafts --------------------------------------------------------------------------------------
 
-    def draft(self, record: fhir.MedicationRequest, entry: Entry, selections: frozenset[str] | None) -> Refused | None:
+    def draft(
+        self, record: fhir.MedicationRequest, entry: Entry, selections: frozenset[str] | None
+    ) -> Refused | None:
         """A drafted prescription: nothing but the drug has to be there."""
         source = source_of("MedicationRequest", record.id)
         if not self._reading.is_about_patient(record.subject):
@@ -267,7 +274,8 @@ class Medications:
             return Refused(source, "not_a_therapy", "it says that the drug is not to be given")
         found = self._recognise(record, source)
         if isinstance(found, Refused):
-            return found
+            # While it is being written a draft may well have no drug yet.
+            return msgspec.structs.replace(found, tell=found.tell and found.reason != "no_drug")
         drugs, names = found
         dosages = record.dosage_instruction or ()
         selected = selections is None or not selections.isdisjoint((source, record.id, entry.full_url))
@@ -318,6 +326,6 @@ def _contained(name: str, contained: msgspec.Raw) -> msgspec.Raw | None:
             medication = decode(raw, "Medication")
             if medication.id == name:
                 return raw
-    except (msgspec.DecodeError, RecursionError, Unreadable):
+    except (msgspec.DecodeError, RecursionError, UnreadableError):
         pass
     return None

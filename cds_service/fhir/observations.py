@@ -15,8 +15,9 @@ import msgspec
 from msgspec import Raw
 
 from cds_service.chart import Measurement, Patient, Refused, When
+from cds_service.fhir.admission import UNREADABLE
 from cds_service.fhir.dates import add_days
-from cds_service.fhir.decoding import Unreadable, decode, given, head_of, members
+from cds_service.fhir.decoding import UnreadableError, decode, given, head_of, members
 from cds_service.fhir.laboratory import Laboratory, against_code, flag_of, has_value
 from cds_service.fhir.medications import other_patient
 from cds_service.fhir.reading import NOTHING, Reading, source_of
@@ -28,8 +29,6 @@ from cds_service.knowledge.model import Code
 USABLE = frozenset({"final", "amended", "corrected"})
 PENDING = frozenset({"preliminary", "registered"})
 IGNORED = frozenset({"cancelled", "entered-in-error", "unknown"})
-
-UNREADABLE = "it could not be read"
 
 _RESOURCES = msgspec.json.Decoder(list[Raw])
 _CONCEPT = msgspec.json.Decoder(BareConcept)
@@ -130,7 +129,7 @@ class Observations:
             )
         try:
             self._found.append(Found(self._measurement(part, code, sample), sample.issued, sample.updated))
-        except Unreadable:
+        except UnreadableError:
             return Refused(sample.source, "unreadable", UNREADABLE, frozenset({code.marker}), tell=True)
         return None
 
@@ -207,9 +206,9 @@ class Observations:
         for each in inside:
             try:
                 child: Observation = decode(each, "Observation")
-            except Unreadable:
-                markers = self.seen_marker(each)
-                found.append(Refused(source, "unreadable", UNREADABLE, markers, tell=True))
+            except UnreadableError:
+                markers = self.seen_markers(each)
+                found.append(Refused(source, "unreadable", UNREADABLE, markers or NOTHING, tell=markers != NOTHING))
                 continue
             name = f"{source}#{child.id or ''}"
             sample = self._sample(child if self._when(child) else parent, name)
@@ -274,13 +273,21 @@ class Observations:
         self._pregnancy.append(((when.day if when else date.min, stamp, positive, source), positive, source))
         return None
 
-    def seen_marker(self, raw: Raw) -> frozenset[str]:
-        """The marker of an Observation of which nothing but the code can be read."""
+    def seen_markers(self, raw: Raw) -> frozenset[str] | None:
+        """Markers of an Observation of which nothing but the code can be read; None if not even that."""
         try:
-            code = self.match(_CONCEPT.decode(members(raw).get("code", Raw(b"null"))))
-        except (msgspec.DecodeError, RecursionError, Unreadable):
-            return NOTHING
-        return NOTHING if code is None else frozenset({code.marker})
+            concept = _CONCEPT.decode(members(raw).get("code", Raw(b"null")))
+        except (msgspec.DecodeError, RecursionError, UnreadableError):
+            return None
+        code = self.match(concept)
+        if code is not None:
+            return frozenset({code.marker})
+        found: frozenset[str] | None = None
+        for coding in concept.coding or ():
+            if coding.code:
+                panel = self._reading.knowledge.panels.get((coding.system or "", coding.code))
+                found = (found or NOTHING) | (panel.markers if panel else NOTHING)
+        return found
 
     # -- everything together -------------------------------------------------------------------------
 

@@ -10,34 +10,32 @@ is what was used plus what was refused. Nothing here raises for anything that an
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from datetime import date, tzinfo
 from decimal import Decimal
-from typing import Any
 
-import msgspec
 from msgspec import Raw
 
-from cds_service.chart import Chart, Gap, Patient, Refused
-from cds_service.fhir import bundle
-from cds_service.fhir.bundle import Page
+from cds_service.chart import Chart, Patient, Refused
+from cds_service.fhir import resources as fhir
+from cds_service.fhir.admission import Admission, Readers
+from cds_service.fhir.bundle import open_page
 from cds_service.fhir.conditions import Conditions
 from cds_service.fhir.courses import therapies
-from cds_service.fhir.decoding import DECODERS, Unreadable, decode, given, head_of, salvage
 from cds_service.fhir.expected import Expected
 from cds_service.fhir.medications import Medications
-from cds_service.fhir.observations import UNREADABLE, Observations
+from cds_service.fhir.observations import Observations
 from cds_service.fhir.orders import Orders
-from cds_service.fhir.patient import read_patient
-from cds_service.fhir.reading import Entry, Reading, source_of
+from cds_service.fhir.reading import Entry, Reading
 from cds_service.fhir.terms import terms_of
 from cds_service.knowledge.model import Knowledge
 
 DRAFTS = Expected(
-    key="draftOrders", template="", types=frozenset({"MedicationRequest", "ServiceRequest"}), covers=frozenset({"orders"})
+    key="draftOrders",
+    template="",
+    types=frozenset({"MedicationRequest", "ServiceRequest"}),
+    covers=frozenset({"orders"}),
 )
-
-Reader = Callable[[Any, Entry], Refused | None]
 
 
 def read_chart(  # noqa: PLR0913 - the contract with the wire
@@ -58,16 +56,75 @@ def read_chart(  # noqa: PLR0913 - the contract with the wire
     not be known is in `gaps`, what was not used in `refused`. Never raises for the content of the JSON.
     """
     reading = Reading(patient_id, knowledge, terms_of(knowledge), as_of, zone)
-    pages = [bundle.open_page(each, prefetch.get(each.key), reading) for each in expected]
-    drafts = bundle.open_page(DRAFTS, draft_orders, reading) if draft_orders is not None else None
-    reading.entries = [page.entries for page in (*pages, *([drafts] if drafts else ()))]
-    reception = Reception(reading)
-    patient = reception.patient([page for page in pages if "Patient" in page.expected.types])
-    chart_room = _Rooms(reading, patient, selections)
+    pages = [open_page(each, prefetch.get(each.key), reading) for each in expected]
+    drafts = [open_page(DRAFTS, draft_orders, reading)] if draft_orders is not None else []
+    reading.entries = [page.entries for page in (*pages, *drafts)]
+    admission = Admission(reading)
+    patient = admission.patient([page for page in pages if "Patient" in page.expected.types])
+    shelves = _Shelves(reading, patient)
+    admission.seen_markers = shelves.observations.seen_markers
     for page in pages:
         if "Patient" not in page.expected.types:
-            reception.admit(page, chart_room.readers)
-    if drafts is not None:
-        reception.admit(drafts, chart_room.draft_readers)
-    reception.close()
-    return chart_room.chart()
+            admission.admit(page, shelves.readers())
+    for page in drafts:
+        admission.admit(page, shelves.draft_readers(selections))
+    admission.close()
+    return shelves.chart()
+
+
+class _Shelves:
+    """The readers of all types, and what they have found."""
+
+    def __init__(self, reading: Reading, patient: Patient) -> None:
+        switches = reading.knowledge.switches
+        self._reading = reading
+        self._patient = patient
+        self._gap_days = int(switches["course_gap_days"])
+        self.observations = Observations(reading, patient)
+        self._medications = Medications(reading, self._gap_days, Decimal(switches["dispense_reach"]))
+        self._conditions = Conditions(reading)
+        self._orders = Orders(reading)
+
+    def readers(self) -> Readers:
+        """Who reads which type of resource."""
+        return {
+            "Observation": lambda record, _: self.observations.read(record),
+            "MedicationRequest": lambda record, _: self._medications.request(record),
+            "MedicationStatement": lambda record, _: self._medications.statement(record),
+            "MedicationDispense": lambda record, _: self._medications.dispense(record),
+            "MedicationAdministration": lambda record, _: self._medications.administration(record),
+            "Condition": lambda record, _: self._conditions.condition(record),
+            "Procedure": lambda record, _: self._conditions.procedure(record),
+            "Device": lambda record, _: self._conditions.device(record),
+            "ServiceRequest": lambda record, _: self._orders.read(record),
+        }
+
+    def draft_readers(self, selections: frozenset[str] | None) -> Readers:
+        """Who reads the drafts of an order hook."""
+
+        def medication(record: fhir.MedicationRequest, entry: Entry) -> Refused | None:
+            return self._medications.draft(record, entry, selections)
+
+        return {
+            "MedicationRequest": medication,
+            "ServiceRequest": lambda record, _: self._orders.read(record, drafted=True),
+        }
+
+    def chart(self) -> Chart:
+        """Everything together, in an order that does not depend on that of the entries."""
+        reading = self._reading
+        measurements = self.observations.measurements()
+        return Chart(
+            patient=self._patient,
+            measurements=measurements,
+            therapies=therapies(self._medications.pieces, self._gap_days),
+            conditions=tuple(sorted(self._conditions.conditions, key=lambda each: (each.source, each.code))),
+            procedures=tuple(sorted(self._conditions.procedures, key=lambda each: each.source)),
+            orders=tuple(sorted(self._orders.orders, key=lambda each: each.source)),
+            drafts=tuple(sorted(self._medications.drafts, key=lambda each: (each.source, each.key))),
+            gaps=tuple(reading.gaps),
+            refused=tuple(sorted(reading.refused, key=lambda each: (each.source, each.reason, each.part))),
+            resources_in=reading.came_in,
+            resources_used=reading.used,
+            pregnancy=self.observations.pregnancy(),
+        )

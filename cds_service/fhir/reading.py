@@ -21,13 +21,13 @@ from cds_service.knowledge.model import Knowledge
 NOTHING: frozenset[str] = frozenset()
 
 
-class Search(Element):
+class Search(Element, frozen=True):
     """Bundle.entry.search."""
 
     mode: str | None = None
 
 
-class Entry(Element):
+class Entry(Element, frozen=True):
     """Bundle.entry."""
 
     full_url: str | None = None

@@ -120,7 +120,8 @@ class Recogniser:
         if match is None or (pattern.negative is not None and pattern.negative.search(text)):
             return None
         therapy = self._terms.knowledge.therapies.get(pattern.key)
-        agent, form, systemic = therapy.name if therapy else pattern.key, "unknown", False
+        agent, systemic = therapy.name if therapy else pattern.key, False
+        form: Form = "unknown"
         for hint in pattern.agents:
             if hint.pattern.search(text):
                 agent, form, systemic = hint.agent, hint.form, hint.systemic

@@ -14,7 +14,7 @@ class Element(msgspec.Struct, frozen=True, gc=False, rename="camel"):
     """Anything in a resource. Field names are those of FHIR, in the spelling of Python."""
 
 
-class Coding(Element):
+class Coding(Element, frozen=True):
     """A code of one code system."""
 
     system: str | None = None
@@ -22,27 +22,27 @@ class Coding(Element):
     display: str | None = None
 
 
-class Concept(Element):
+class Concept(Element, frozen=True):
     """CodeableConcept."""
 
     coding: list[Coding] | None = None
     text: str | None = None
 
 
-class BareCoding(Element):
+class BareCoding(Element, frozen=True):
     """A Coding without its display: results are never recognised by their name."""
 
     system: str | None = None
     code: str | None = None
 
 
-class BareConcept(Element):
+class BareConcept(Element, frozen=True):
     """CodeableConcept of a result, codes only."""
 
     coding: list[BareCoding] | None = None
 
 
-class Quantity(Element):
+class Quantity(Element, frozen=True):
     """Quantity, its number as it was written."""
 
     value: Raw = Raw()
@@ -52,34 +52,34 @@ class Quantity(Element):
     code: str | None = None
 
 
-class Period(Element):
+class Period(Element, frozen=True):
     """Period."""
 
     start: str | None = None
     end: str | None = None
 
 
-class Reference(Element):
+class Reference(Element, frozen=True):
     """Reference."""
 
     reference: str | None = None
     display: str | None = None
 
 
-class Meta(Element):
+class Meta(Element, frozen=True):
     """Meta."""
 
     last_updated: str | None = None
 
 
-class AgeRange(Element):
+class AgeRange(Element, frozen=True):
     """Ages for which a reference range holds."""
 
     low: Quantity | None = None
     high: Quantity | None = None
 
 
-class ReferenceRange(Element):
+class ReferenceRange(Element, frozen=True):
     """Reference range of the laboratory."""
 
     low: Quantity | None = None
@@ -89,7 +89,7 @@ class ReferenceRange(Element):
     age: AgeRange | None = None
 
 
-class Component(Element):
+class Component(Element, frozen=True):
     """A part of an Observation: read like an Observation of its own (clinical reference 1.1, rule 9)."""
 
     code: BareConcept | None = None
@@ -109,14 +109,14 @@ class Component(Element):
     reference_range: list[ReferenceRange] | None = None
 
 
-class Resource(Element):
+class Resource(Element, frozen=True):
     """What all resources share."""
 
     resource_type: str | None = None
     id: str | None = None
 
 
-class Observation(Component):
+class Observation(Component, frozen=True):
     """Observation, as far as a laboratory result needs it. Who performed it is left unread."""
 
     resource_type: str | None = None
@@ -134,14 +134,14 @@ class Observation(Component):
     meta: Meta | None = None
 
 
-class CodeableReference(Element):
+class CodeableReference(Element, frozen=True):
     """CodeableReference of R5."""
 
     concept: Concept | None = None
     reference: Reference | None = None
 
 
-class Repeat(Element):
+class Repeat(Element, frozen=True):
     """Timing.repeat."""
 
     frequency: Raw = Raw()
@@ -152,21 +152,21 @@ class Repeat(Element):
     bounds_period: Period | None = None
 
 
-class Timing(Element):
+class Timing(Element, frozen=True):
     """Timing."""
 
     repeat: Repeat | None = None
     code: Concept | None = None
 
 
-class DoseAndRate(Element):
+class DoseAndRate(Element, frozen=True):
     """Dosage.doseAndRate."""
 
     dose_quantity: Quantity | None = None
     dose_range: Raw = Raw()
 
 
-class Dosage(Element):
+class Dosage(Element, frozen=True):
     """Dosage."""
 
     text: str | None = None
@@ -177,7 +177,7 @@ class Dosage(Element):
     dose: Quantity | None = None
 
 
-class DispenseRequest(Element):
+class DispenseRequest(Element, frozen=True):
     """MedicationRequest.dispenseRequest."""
 
     validity_period: Period | None = None
@@ -185,7 +185,7 @@ class DispenseRequest(Element):
     number_of_repeats_allowed: Raw = Raw()
 
 
-class Drug(Resource):
+class Drug(Resource, frozen=True):
     """What the four kinds of medication record share."""
 
     status: str | None = None
@@ -196,7 +196,7 @@ class Drug(Resource):
     contained: Raw = Raw()
 
 
-class MedicationRequest(Drug):
+class MedicationRequest(Drug, frozen=True):
     """MedicationRequest."""
 
     intent: str | None = None
@@ -207,13 +207,13 @@ class MedicationRequest(Drug):
     prior_prescription: Raw = Raw()
 
 
-class Adherence(Element):
+class Adherence(Element, frozen=True):
     """MedicationStatement.adherence of R5."""
 
     code: Concept | None = None
 
 
-class MedicationStatement(Drug):
+class MedicationStatement(Drug, frozen=True):
     """MedicationStatement."""
 
     effective_date_time: str | None = None
@@ -223,7 +223,7 @@ class MedicationStatement(Drug):
     adherence: Adherence | None = None
 
 
-class MedicationDispense(Drug):
+class MedicationDispense(Drug, frozen=True):
     """MedicationDispense."""
 
     days_supply: Quantity | None = None
@@ -232,7 +232,7 @@ class MedicationDispense(Drug):
     dosage_instruction: list[Dosage] | None = None
 
 
-class MedicationAdministration(Drug):
+class MedicationAdministration(Drug, frozen=True):
     """MedicationAdministration; R5 calls the time `occurence`."""
 
     effective_date_time: str | None = None
@@ -242,7 +242,7 @@ class MedicationAdministration(Drug):
     dosage: Dosage | None = None
 
 
-class Ingredient(Element):
+class Ingredient(Element, frozen=True):
     """Medication.ingredient."""
 
     item_codeable_concept: Concept | None = None
@@ -250,7 +250,7 @@ class Ingredient(Element):
     is_active: bool | None = None
 
 
-class Medication(Resource):
+class Medication(Resource, frozen=True):
     """Medication."""
 
     code: Concept | None = None
@@ -258,7 +258,7 @@ class Medication(Resource):
     ingredient: list[Ingredient] | None = None
 
 
-class Diagnosis(Resource):
+class Diagnosis(Resource, frozen=True):
     """Condition."""
 
     subject: Reference | None = None
@@ -271,7 +271,7 @@ class Diagnosis(Resource):
     recorded_date: str | None = None
 
 
-class ProcedureResource(Resource):
+class ProcedureResource(Resource, frozen=True):
     """Procedure; `occurrence` is what R5 calls `performed`."""
 
     status: str | None = None
@@ -283,7 +283,7 @@ class ProcedureResource(Resource):
     occurrence_period: Period | None = None
 
 
-class DeviceResource(Resource):
+class DeviceResource(Resource, frozen=True):
     """Device, as something that the patient uses or carries."""
 
     status: str | None = None
@@ -291,7 +291,7 @@ class DeviceResource(Resource):
     type: Concept | None = None
 
 
-class ServiceRequest(Resource):
+class ServiceRequest(Resource, frozen=True):
     """ServiceRequest."""
 
     status: str | None = None
@@ -302,7 +302,7 @@ class ServiceRequest(Resource):
     authored_on: str | None = None
 
 
-class Extension(Element):
+class Extension(Element, frozen=True):
     """Extension, with the kinds of value that are read."""
 
     url: str | None = None
@@ -312,7 +312,7 @@ class Extension(Element):
     extension: list[Extension] | None = None
 
 
-class PatientResource(Resource):
+class PatientResource(Resource, frozen=True):
     """Patient, without a name."""
 
     gender: str | None = None
@@ -322,14 +322,14 @@ class PatientResource(Resource):
     extension: list[Extension] | None = None
 
 
-class Issue(Element):
+class Issue(Element, frozen=True):
     """OperationOutcome.issue; its texts are left unread, they may name people."""
 
     severity: str | None = None
     code: str | None = None
 
 
-class OperationOutcome(Resource):
+class OperationOutcome(Resource, frozen=True):
     """OperationOutcome."""
 
     issue: list[Issue] | None = None

@@ -34,9 +34,8 @@ def in_order(found: Iterable[Found], reading: Reading) -> Mapping[str, tuple[Mea
     by_marker: dict[str, list[Found]] = {}
     for each in found:
         by_marker.setdefault(each.result.marker, []).append(each)
-    return {
-        marker: _ordered(_one_a_sample(by_marker[marker], reading), reading.calendar) for marker in sorted(by_marker)
-    }
+    calendar = reading.calendar
+    return {marker: _ordered(_one_a_sample(by_marker[marker], reading), calendar) for marker in sorted(by_marker)}
 
 
 def _ordered(found: Sequence[Found], calendar: Calendar) -> tuple[Measurement, ...]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Mapping
 from typing import NamedTuple
 
 from cds_service.knowledge.model import Code, Concept, Knowledge, Product
@@ -45,7 +44,7 @@ class Terms:
     def __init__(self, knowledge: Knowledge) -> None:
         """Index the concepts, the ATC groups, the order codes and the free-text patterns."""
         self.knowledge = knowledge
-        self.results: Mapping[tuple[str | None, str | None], Code] = {**knowledge.codes}
+        self.results: dict[tuple[str | None, str | None], Code] = dict(knowledge.codes.items())
         self.denied = frozenset(knowledge.denied)
         self.orderables = _orderables(knowledge)
         self._atc = dict(knowledge.atc)

@@ -15,13 +15,12 @@ REQUEST_HEADERS = "Authorization, Content-Type"
 REQUEST_ID = "X-Request-Id"
 PREFLIGHT_SECONDS = "3600"
 
-_ALWAYS = (
+_SECURITY = (
     ("Cache-Control", "no-store"),
     ("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'"),
     ("Referrer-Policy", "no-referrer"),
     ("X-Content-Type-Options", "nosniff"),
 )
-"""Unless the view has set its own."""
 
 
 def preflight() -> Response:
@@ -40,15 +39,17 @@ def preflight() -> Response:
 def add_cors(response: Response, origin: str, allowed: frozenset[str]) -> None:
     """Let pages of `origin` read the answer if it is among `allowed` (`*`: any). '' is no browser."""
     if "*" in allowed:
-        response.headers["Access-Control-Allow-Origin"] = "*"
+        response.headers.add("Access-Control-Allow-Origin", "*")
     elif allowed:
-        response.vary.add("Origin")
+        response.headers.add("Vary", "Origin")
         if origin in allowed:
-            response.headers["Access-Control-Allow-Origin"] = origin
-    response.headers["Access-Control-Expose-Headers"] = REQUEST_ID
+            response.headers.add("Access-Control-Allow-Origin", origin)
+    response.headers.add("Access-Control-Expose-Headers", REQUEST_ID)
 
 
 def add_security(response: Response) -> None:
-    """Keep answers out of caches, frames and guesses about their type."""
-    for name, value in _ALWAYS:
-        response.headers.setdefault(name, value)
+    """Keep answers out of caches, frames and guesses about their type, unless the view has said otherwise."""
+    present = {name.lower() for name, _ in response.headers}
+    for name, value in _SECURITY:
+        if name.lower() not in present:
+            response.headers.add(name, value)

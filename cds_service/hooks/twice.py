@@ -3,9 +3,10 @@
 JSON decoders keep the last of two members with one name and say nothing; others keep the first. So that two
 readers of one message cannot see two patients, such a message is refused (RFC 8259, 4).
 
-The decoder has already told what the body holds, and the large values are known as raw bytes. So the envelope
-is walked over once more, and each large value is passed by comparing it with the body where it should stand.
-That costs a small part of the decoding. Where it fails, an earlier value of that name was dropped.
+The decoder has already told what the body holds, and the large values are known as raw bytes. If the body is
+as short as JSON of that content can be, nothing was dropped. Otherwise (it holds blanks, say) the envelope is
+walked over once more, and each large value is passed by comparing it with the body where it should stand: where
+that fails, an earlier value of that name was dropped.
 """
 
 from __future__ import annotations
@@ -33,6 +34,8 @@ def stands_twice(body: bytes, members: Mapping[str, Any]) -> str | None:
     `body` is valid JSON, and `members` what the decoder made of it: a mapping whose values are scalars, or
     lists or mappings of `msgspec.Raw`. Names further down are not looked at.
     """
+    if len(body) == _shortest(members):
+        return None
     pos = 0
     seen: set[str] = set()
     while match := _NAME.match(body, pos):
@@ -45,6 +48,19 @@ def stands_twice(body: bytes, members: Mapping[str, Any]) -> str | None:
         except _TwiceError:
             return name
     return None
+
+
+def _shortest(value: Any) -> int:
+    """Length that JSON text of `value` has at least, in bytes."""
+    if isinstance(value, msgspec.Raw):
+        return len(value)
+    if isinstance(value, dict):
+        return 1 + (sum([len(name) + 4 + _shortest(part) for name, part in value.items()]) or 1)
+    if isinstance(value, list):
+        return 1 + (sum([1 + _shortest(part) for part in value]) or 1)
+    if isinstance(value, str):
+        return len(value) + 2
+    return 1 if isinstance(value, float) else 4
 
 
 def _pass_value(body: bytes, pos: int, value: Any) -> int:
@@ -74,7 +90,7 @@ def _pass_object(body: bytes, pos: int, members: Mapping[str, msgspec.Raw]) -> i
 def _pass_raw(body: bytes, pos: int, raw: msgspec.Raw) -> int:
     if not body.startswith(raw, pos):
         raise _TwiceError
-    return pos + len(memoryview(raw))
+    return pos + len(raw)
 
 
 def _end(pattern: re.Pattern[bytes], body: bytes, pos: int) -> int:

@@ -31,9 +31,7 @@ def check_digit_holds(code: str) -> bool:
     return -total % _TEN == int(digit)
 
 
-def find_problems(
-    docs: Mapping[str, Document], products: Mapping[str, tuple[int, Product]]
-) -> Iterator[Problem]:
+def find_problems(docs: Mapping[str, Document], products: Mapping[str, tuple[int, Product]]) -> Iterator[Problem]:
     """Everything wrong among the files that could be read; a check whose own files are missing is left out."""
     if "units" in docs:
         yield from _units(docs["units"])

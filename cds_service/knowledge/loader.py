@@ -1,4 +1,4 @@
-"""Loads the knowledge: every YAML and TSV file of one folder, checked and compiled, or one error with all faults."""
+"""Loads the knowledge: all YAML and TSV files of one folder, compiled, or one error with all faults."""
 
 from __future__ import annotations
 

@@ -116,9 +116,9 @@ class Document:
             self._root = yaml.compose(self.path.read_text(encoding="utf-8"), Loader=_StrictLoader)
         node, line = self._root, 1
         for step in field:
-            for key, child in _children(node):
-                if key == step:
-                    node, line = child, child.start_mark.line + 1
+            for name, mark, child in _children(node):
+                if name == step:
+                    node, line = child, mark.line + 1
                     break
         return line
 
@@ -195,9 +195,9 @@ def _allowed(error: ValidationError) -> tuple[list[str], list[str]]:
     return sorted(schema.get("properties", ())), sorted(schema.get("patternProperties", ()))
 
 
-def _children(node: yaml.Node | None) -> Iterator[tuple[str | int, yaml.Node]]:
+def _children(node: yaml.Node | None) -> Iterator[tuple[str | int, yaml.Mark, yaml.Node]]:
+    """(name, where it begins, value) of each part of a node; a value may begin a line below its key."""
     if isinstance(node, yaml.MappingNode):
-        for key, value in node.value:
-            yield key.value, value
+        yield from ((key.value, key.start_mark, value) for key, value in node.value)
     elif isinstance(node, yaml.SequenceNode):
-        yield from enumerate(node.value)
+        yield from ((place, value.start_mark, value) for place, value in enumerate(node.value))

@@ -9,15 +9,14 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator
-from datetime import timedelta
+from collections.abc import Iterable, Iterator
 from decimal import Decimal
 from typing import Any
 
 import msgspec
 
 from cds_service.knowledge.model import Knowledge
-from cds_service.scenarios.dates import birthday, days, resolve, resolve_day
+from cds_service.scenarios.dates import birthday, resolve
 from cds_service.scenarios.facts import Case, ConditionFacts, OrderFacts, ProcedureFacts, ResultFacts
 from cds_service.scenarios.medication import draft_medication, entries
 
@@ -30,6 +29,7 @@ SNOMED = "http://snomed.info/sct"
 TERMINOLOGY = "http://terminology.hl7.org/CodeSystem"
 BIRTH_SEX = "http://hl7.org/fhir/us/core/StructureDefinition/us-core-birthsex"
 SEX_PARAMETER = "http://hl7.org/fhir/StructureDefinition/patient-sexParameterForClinicalUse"
+SEX_PARAMETERS = f"{TERMINOLOGY}/sex-parameter-for-clinical-use"
 GENDER_IDENTITY = "http://hl7.org/fhir/StructureDefinition/individual-genderIdentity"
 GENDER_CODES = "http://hl7.org/fhir/gender-identity"
 
@@ -58,7 +58,11 @@ def build(case: Case, knowledge: Knowledge) -> Records:
     maker = _Maker(case, knowledge)
     given = case.given
     resources = (
-        *(resource for facts in given.therapies for resource in maker.stamped(entries(facts, case.as_of, knowledge))),
+        *(
+            resource
+            for facts in given.therapies
+            for resource in maker.stamped(entries(facts, case.as_of, knowledge))
+        ),
         *maker.stamped(map(maker.observation, given.results)),
         *maker.stamped(map(maker.condition, given.conditions)),
         *maker.stamped(map(maker.procedure, given.procedures)),
@@ -80,8 +84,9 @@ class _Maker:
         self.case = case
         self.knowledge = knowledge
         self.numbers: Counter[str] = Counter()
+        self.ucum = {unit for marker in knowledge.markers.values() for unit in marker.factors}
 
-    def stamped(self, resources: Iterator[Resource]) -> Iterator[Resource]:
+    def stamped(self, resources: Iterable[Resource]) -> Iterator[Resource]:
         """Give each resource an id and say whom it is about; elements without a value go."""
         for resource in resources:
             word = str(resource.pop("word")).lower()
@@ -106,10 +111,9 @@ class _Maker:
         if facts.birth_sex:
             extensions.append({"url": BIRTH_SEX, "valueCode": facts.birth_sex[0].upper()})
         if facts.sex_parameter:
-            code = {"system": f"{TERMINOLOGY}/sex-parameter-for-clinical-use", "code": f"{facts.sex_parameter}-typical"}
-            extensions.append(_complex(SEX_PARAMETER, code))
+            extensions.append(_complex(SEX_PARAMETER, SEX_PARAMETERS, f"{facts.sex_parameter}-typical"))
         if facts.gender_identity:
-            extensions.append(_complex(GENDER_IDENTITY, {"system": GENDER_CODES, "code": facts.gender_identity}))
+            extensions.append(_complex(GENDER_IDENTITY, GENDER_CODES, facts.gender_identity))
         whole: Resource = {
             "resourceType": "Patient",
             "id": facts.id,
@@ -171,8 +175,7 @@ class _Maker:
 
     def _quantity(self, number: str, unit: str) -> Resource:
         """A Quantity; the unit is coded where it is a unit of UCUM that the knowledge base knows."""
-        ucum = {code for marker in self.knowledge.markers.values() for code in marker.factors}
-        coded = {"system": UCUM, "code": unit} if unit in ucum else {}
+        coded = {"system": UCUM, "code": unit} if unit in self.ucum else {}
         return {"value": Decimal(number), "unit": unit, **coded}
 
     def _interpretation(self, facts: ResultFacts) -> list[Resource]:
@@ -221,9 +224,13 @@ class _Maker:
 
     def draft(self, facts: Any) -> Resource:
         """One order that is being written."""
-        kind, medication = ("ServiceRequest", {"code": self._test(facts.test)}) if facts.test else (
-            "MedicationRequest",
-            draft_medication(facts, self.knowledge),
+        kind, medication = (
+            ("ServiceRequest", {"code": self._test(facts.test)})
+            if facts.test
+            else (
+                "MedicationRequest",
+                draft_medication(facts, self.knowledge),
+            )
         )
         start = {"word": "draft", "resourceType": kind, "status": "draft", "intent": "order"}
         return {**start, **medication, "authoredOn": self.case.as_of.isoformat()}
@@ -240,9 +247,9 @@ def _concept(system: str, code: str, display: str = "") -> Resource:
     return {"coding": [{name: value for name, value in coding.items() if value}]}
 
 
-def _complex(url: str, code: Resource) -> Resource:
+def _complex(url: str, system: str, code: str) -> Resource:
     """An extension whose part `value` is a coded concept."""
-    return {"url": url, "extension": [{"url": "value", "valueCodeableConcept": {"coding": [code]}}]}
+    return {"url": url, "extension": [{"url": "value", "valueCodeableConcept": _concept(system, code)}]}
 
 
 def _clinical(code: str) -> Resource:

@@ -46,7 +46,7 @@ def plain(text: str) -> str:
 
 def suggested_tests(card: Card, knowledge: Knowledge) -> set[str]:
     """Tests that the card suggests to order; a code that no test has stands for itself."""
-    names = {(test.order_system, test.order_code): test.key for test in reversed(knowledge.tests.values())}
+    names = {(test.order_system, test.order_code): test.key for test in reversed(list(knowledge.tests.values()))}
     codings = (
         coding
         for suggestion in card.get("suggestions", ())
@@ -109,7 +109,9 @@ def _outcomes(case: Case, outcomes: Mapping[str, Outcome], knowledge: Knowledge)
 def _next_due(case: Case, outcomes: Mapping[str, Outcome], knowledge: Knowledge) -> Iterator[str]:
     for protocol, words in case.expect.next_due.items():
         rules = [rule.id for rule in knowledge.rules if rule.protocol == protocol and rule.kind == "schedule"]
-        days = sorted(str(outcomes[rule].next_due) for rule in rules if rule in outcomes and outcomes[rule].next_due)
+        days = sorted(
+            str(outcomes[rule].next_due) for rule in rules if rule in outcomes and outcomes[rule].next_due
+        )
         wanted = resolve(words, case.as_of)
         if days[:1] != [wanted]:
             yield f"next test of {protocol} due {days[0] if days else 'never'}; expected {wanted}"

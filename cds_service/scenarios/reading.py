@@ -19,9 +19,7 @@ from cds_service.knowledge import yaml_file
 from cds_service.knowledge.yaml_file import Document, Problem
 from cds_service.scenarios.facts import Case
 
-ATTRIBUTES = frozenset(
-    {"on", "time", "status", "code", "comparator", "issued", "low", "high", "interpretation"}
-)
+ATTRIBUTES = frozenset({"on", "time", "status", "code", "comparator", "issued", "low", "high", "interpretation"})
 """Keys of a result line that are no markers."""
 
 _CASE = re.compile(r"cases\[(\d+)\]")
@@ -40,8 +38,8 @@ class _Book:
 
     def __init__(self, data: Mapping[str, Any], included: _Book | None) -> None:
         self.as_of: str | None = data.get("as_of") or (included.as_of if included else None)
-        self.drugs = {**(included.drugs if included else {}), **data.get("drugs", {})}
-        self.presets = {**(included.presets if included else {}), **data.get("presets", {})}
+        self.drugs: dict[str, Any] = {**(included.drugs if included else {}), **data.get("drugs", {})}
+        self.presets: dict[str, Any] = {**(included.presets if included else {}), **data.get("presets", {})}
 
 
 def read(path: Path) -> tuple[Case, ...]:
@@ -92,6 +90,8 @@ def _case(raw: Mapping[str, Any], book: _Book, place: str) -> Case:
     if as_of is None:
         raise ValueError("an as_of, in the case or in the file")
     given = whole.get("given", {})
+    if "id" in whole:
+        whole["patient"] = {"id": whole["id"], **whole.get("patient", {})}
     whole["title"] = whole.pop("case")
     whole["as_of"] = date.fromisoformat(as_of)
     whole["given"] = {

@@ -32,7 +32,9 @@ def test_wrong_check_digits(code: str) -> None:
     assert not check_digit_holds(code)
 
 
-@pytest.mark.parametrize("text", ["", "-", "2986", "2986-", "-8", "2986-88", "29x6-8", "2986-8 ", "2986-8\n", "²986-8"])
+@pytest.mark.parametrize(
+    "text", ["", "-", "2986", "2986-", "-8", "2986-88", "29x6-8", "2986-8 ", "2986-8\n", "²986-8"]
+)
 def test_no_loinc_form(text: str) -> None:
     assert not check_digit_holds(text)
 

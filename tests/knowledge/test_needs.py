@@ -28,9 +28,7 @@ def only(knowledge, **fields):
     (rule,) = [rule for rule in knowledge.rules if rule.id == "HCT-1"]
     protocols = tuple(msgspec.structs.replace(p, schedules={}, applies=None) for p in knowledge.protocols)
     bare = {"applies": None, "spec": {}, "notes": (), **fields}
-    return msgspec.structs.replace(
-        knowledge, protocols=protocols, rules=(msgspec.structs.replace(rule, **bare),)
-    )
+    return msgspec.structs.replace(knowledge, protocols=protocols, rules=(msgspec.structs.replace(rule, **bare),))
 
 
 def test_markers_of_a_rule(knowledge):

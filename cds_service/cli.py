@@ -1,0 +1,209 @@
+"""The command `cds-service`: serve the hooks, show the examples in the terminal, write them as files.
+
+Whatever goes wrong is told in one line on standard error (one line for each mistake in a file), with exit code 2.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+from collections.abc import Sequence
+from datetime import date
+from pathlib import Path
+from typing import get_args
+from urllib.parse import quote
+
+import click
+import msgspec
+from click.exceptions import Exit
+from rich.console import Console
+from rich.text import Text
+
+from cds_service import __version__
+from cds_service.hooks.discovery import SERVICES
+from cds_service.knowledge.loader import load as load_knowledge
+from cds_service.knowledge.model import HookName
+from cds_service.knowledge.yaml_file import KnowledgeError
+from cds_service.scenarios import terminal
+from cds_service.scenarios.bundles import example_cases, files, readable
+from cds_service.scenarios.facts import Case
+from cds_service.scenarios.reading import ScenarioError
+from cds_service.scenarios.run import Runner
+from cds_service.settings import Settings, SettingsError
+from cds_service.settings import load as load_settings
+
+TARGET = "cds_service.wsgi:app"
+FOLDER = click.Path(file_okay=False, path_type=Path)
+FAILED = 2
+INTERRUPTED = 130
+SANDBOX = "https://sandbox.cds-hooks.org/"
+TRY = "hematocrit-high"
+"""The example that the first words point to."""
+
+MISTAKES = (SettingsError, KnowledgeError, ScenarioError, OSError)
+"""Errors whose message is meant for whoever runs the command."""
+
+
+def main() -> None:
+    """Run the command line of this process and leave with its exit code."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command; return the exit code: 0, or 2 with what is wrong on standard error."""
+    try:
+        result = cli.main(list(arguments), prog_name="cds-service", standalone_mode=False)
+    except Exit as left:
+        return left.exit_code
+    except click.Abort:
+        return INTERRUPTED
+    except click.ClickException as error:
+        return _fail(error.format_message())
+    except MISTAKES as error:
+        return _fail(str(error))
+    return result if isinstance(result, int) else 0
+
+
+def _fail(message: str) -> int:
+    for line in message.splitlines():
+        click.echo(f"cds-service: {line}", err=True)
+    return FAILED
+
+
+@click.group(no_args_is_help=False, invoke_without_command=True)
+@click.version_option(__version__, message="cds-service %(version)s")
+@click.pass_context
+def cli(context: click.Context) -> None:
+    """CDS Hooks for hormone therapy: blood tests that are due, and results that need action."""
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
+
+
+# -- serve -------------------------------------------------------------------------------------------
+
+
+@cli.command()
+@click.option("--host", envvar="HOST", help="Address to listen on (or environment HOST; default 127.0.0.1).")
+@click.option("--port", envvar="PORT", help="Port to listen on (or environment PORT; default 8000).")
+@click.option("--workers", default=1, show_default=True, type=click.IntRange(1, 256), help="Processes.")
+def serve(host: str | None, port: str | None, workers: int) -> None:
+    """Start the service."""
+    # The workers read their settings from the environment, so that is where the options go.
+    os.environ.update({name: value for name, value in (("HOST", host), ("PORT", port)) if value})
+    settings = load_settings(os.environ)
+    load_knowledge()
+    _require_free(settings)
+    _welcome(settings)
+    from granian import Granian
+    from granian.constants import Interfaces
+    from granian.log import LogLevels
+
+    Granian(
+        TARGET,
+        address=settings.host,
+        port=settings.port,
+        interface=Interfaces.WSGI,
+        workers=workers,
+        websockets=False,
+        log_level=LogLevels.warning,
+    ).serve()
+
+
+def _welcome(settings: Settings) -> None:
+    """Where the service is and what to try next; on standard error, since the log goes to standard output."""
+    discovery = f"{settings.base_url}/cds-services"
+    service = next(service.id for service in SERVICES if service.hook == "patient-view")
+    lines = (
+        ("Discovery", discovery),
+        ("Call it", f"cds-service examples --request {TRY} |"),
+        ("", f"  curl -s -H 'Content-Type: application/json' -d @- {discovery}/{service}"),
+        ("See cards", f"cds-service demo {TRY}"),
+        ("Sandbox", f"{SANDBOX}?serviceDiscoveryURL={quote(discovery, safe='')}"),
+        ("", "  add &fhirServiceUrl=...&patientId=... for your own FHIR server; load it with the files of"),
+        ("", "  cds-service examples --out DIR"),
+    )
+    console = Console(stderr=True)
+    for name, text in lines:
+        console.print(Text.assemble((f"{name:<11}", "bold"), text), soft_wrap=True)
+
+
+def _require_free(settings: Settings) -> None:
+    """Raise OSError with a clear sentence if nobody can listen there; the server would end in a traceback."""
+    where = f"{settings.host} port {settings.port}"
+    try:
+        family, _, _, _, address = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except OSError as error:
+        raise OSError(f"cannot listen on {where}: {error.strerror or error}") from error
+
+
+# -- demo --------------------------------------------------------------------------------------------
+
+
+@cli.command()
+@click.argument("patient", required=False)
+@click.option("--list", "listed", is_flag=True, help="List the example patients.")
+@click.option("--hook", type=click.Choice(get_args(HookName)), help="Fire this hook instead of the example's own.")
+@click.option("--json", "as_json", is_flag=True, help="Print the answer as JSON.")
+def demo(patient: str | None, listed: bool, hook: HookName | None, as_json: bool) -> None:
+    """Show the cards of an example PATIENT; without one, those of all of them in short."""
+    cases = example_cases()
+    if listed:
+        terminal.list_examples(cases)
+        return
+    runner = Runner(load_knowledge())
+    if patient is None:
+        terminal.overview([(case, runner.directly(case)) for case in cases])
+        return
+    case = _named(cases, patient)
+    if hook is not None:
+        case = msgspec.structs.replace(case, hook=hook)
+    answer = runner.directly(case)
+    if as_json:
+        click.echo(readable(msgspec.json.encode({"cards": answer.cards})), nl=False)
+    else:
+        terminal.show(case, answer)
+
+
+def _named(cases: Sequence[Case], name: str) -> Case:
+    for case in cases:
+        if case.id == name:
+            return case
+    raise click.UsageError(f"no example is called {name!r}; there are {', '.join(case.id for case in cases)}")
+
+
+# -- examples ----------------------------------------------------------------------------------------
+
+
+def _day(words: str) -> date:
+    try:
+        return date.today() if words == "today" else date.fromisoformat(words)
+    except ValueError:
+        raise click.UsageError(f"--as-of: {words!r} is neither 'today' nor a date such as 2026-11-22") from None
+
+
+@cli.command()
+@click.option("--as-of", default="today", show_default=True, help="Roll all dates to this day.")
+@click.option(
+    "--out", type=click.Path(file_okay=False, path_type=Path), help="Folder to write patients/ and requests/ to."
+)
+@click.option("--request", metavar="PATIENT", help="Print the hook request of one example instead.")
+def examples(as_of: str, out: Path | None, request: str | None) -> None:
+    """Write the example patients as FHIR Bundles and hook requests."""
+    day = _day(as_of)
+    cases = example_cases(day)
+    runner = Runner(load_knowledge())
+    if request is not None:
+        click.echo(readable(runner.body(_named(cases, request))), nl=False)
+        return
+    if out is None:
+        raise click.UsageError("say where to write them, --out DIR, or which request to print, --request PATIENT")
+    written = list(files(cases, runner))
+    for name, content in written:
+        target = out / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(content)
+    click.echo(f"{len(written)} files of {day} are in {out}/patients and {out}/requests")

@@ -1,0 +1,178 @@
+"""The way of each entry: decoded on its own, led to the reader of its type, and booked as used or refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+
+from cds_service.chart import Gap, Patient, Refused
+from cds_service.fhir import bundle
+from cds_service.fhir.bundle import Page
+from cds_service.fhir.decoding import DECODERS, UnreadableError, decode, given, head_of
+from cds_service.fhir.patient import read_patient
+from cds_service.fhir.reading import NOTHING, Entry, Reading, source_of
+from cds_service.fhir.resources import PatientResource, Resource
+
+Reader = Callable[[Any, Entry], Refused | None]
+Readers = Mapping[str, Reader]
+SeenMarkers = Callable[[msgspec.Raw], frozenset[str] | None]
+"""Markers of a result of which nothing but the code can be read; None if not even that."""
+
+UNREADABLE = "it could not be read"
+MEDICATION_RECORDS = frozenset(
+    {"MedicationRequest", "MedicationStatement", "MedicationDispense", "MedicationAdministration"}
+)
+PATIENT = frozenset({"patient"})
+
+
+class Admission:
+    """Leads the entries of all pages to their readers."""
+
+    def __init__(self, reading: Reading, seen_markers: SeenMarkers | None = None) -> None:
+        """`reading` keeps the book."""
+        self.reading = reading
+        self.seen_markers = seen_markers
+        self.medications: list[tuple[Entry, str]] = []
+
+    def admit(self, page: Page, readers: Readers) -> None:
+        """Read all entries of one page."""
+        desk = _Desk(self, page, readers)
+        for position, entry in enumerate(page.entries):
+            desk.take(entry, position)
+        desk.close()
+
+    def patient(self, pages: list[Page]) -> Patient:
+        """The patient of context; one with nothing but the id, and a gap, if it did not come."""
+        reading = self.reading
+        found: list[Patient] = []
+
+        def take(resource: PatientResource, _: Entry) -> Refused | None:
+            source = source_of("Patient", resource.id)
+            if resource.id and resource.id != reading.patient_id:
+                return Refused(source, "other_patient", "it is not this patient", PATIENT, tell=True)
+            if found:
+                return Refused(source, "duplicate", "the patient came more than once")
+            found.append(read_patient(resource, reading.patient_id, reading.calendar, reading.as_of))
+            return None
+
+        for page in pages:
+            self.admit(page, {"Patient": take})
+        if found:
+            return found[0]
+        if pages and not any("patient" in gap.covers for gap in reading.gaps):
+            reading.gaps.append(_no_patient(pages[0], reading))
+        return Patient(reading.patient_id)
+
+    def close(self) -> None:
+        """Book the Medications: used if a record referred to them."""
+        for entry, source in self.medications:
+            used = id(entry) in self.reading.medications_used
+            self.reading.book(None if used else Refused(source, "not_referenced", "no record refers to it"))
+
+
+def _no_patient(page: Page, reading: Reading) -> Gap:
+    reasons = {refused.reason for refused in reading.refused if refused.covers & PATIENT}
+    key = page.expected.key
+    if "other_patient" in reasons:
+        return Gap(key, "other_patient", "another patient than that of context", PATIENT)
+    if reasons:
+        return Gap(key, "unreadable", "the patient could not be read", PATIENT)
+    return Gap(key, "null", "no patient was found", PATIENT)
+
+
+class _Desk:
+    """Where the entries of one page are taken in."""
+
+    def __init__(self, admission: Admission, page: Page, readers: Readers) -> None:
+        self._admission = admission
+        self._reading = admission.reading
+        self._page = page
+        self._readers = readers
+        wanted = page.expected.types
+        if "medications" in page.expected.covers:
+            wanted |= MEDICATION_RECORDS
+        self._wanted = wanted & readers.keys()
+        self._expect(min(page.expected.types & self._wanted, default=""))
+        self._matches: list[Any] = []
+        self._strangers: list[str] = []
+        self._empty = 0
+
+    def _expect(self, name: str) -> None:
+        """Entries of one page are mostly of one type: the next one is tried as what the last one was."""
+        self._guess = name
+        self._decode = DECODERS[name].decode if name in self._wanted else None
+
+    def take(self, entry: Entry, position: int) -> None:
+        """Read one entry, and book it if it holds a resource."""
+        raw = entry.resource
+        if not given(raw):
+            self._empty += 1
+            return
+        self._reading.came_in += 1
+        included = entry.search is not None and entry.search.mode == "include"
+        if self._decode is not None and not included:
+            try:
+                resource = self._decode(raw)
+            except (msgspec.DecodeError, RecursionError):
+                resource = None
+            if resource is not None and resource.resource_type == self._guess:
+                self._read(resource, entry)
+                return
+        self._take_odd(entry, head_of(raw), position, included)
+
+    def _take_odd(self, entry: Entry, head: Resource, position: int, included: bool) -> None:
+        """An entry of another type than the one before, or one that needs a second look."""
+        name = head.resource_type or ""
+        if included or (name and name not in self._wanted):
+            self._take_stranger(entry, name, head, included)
+            return
+        try:
+            resource = decode(entry.resource, name)
+        except UnreadableError:
+            self._matches.append(None)
+            self._reading.book(self._unreadable(entry, name, head, position))
+            return
+        self._expect(name)
+        self._read(resource, entry)
+
+    def _read(self, resource: Any, entry: Entry) -> None:
+        self._matches.append(resource)
+        try:
+            verdict = self._readers[self._guess](resource, entry)
+        except Exception:  # a fault of ours in one resource must neither raise nor pass for fine
+            source = source_of(self._guess, resource.id)
+            verdict = Refused(source, "failed", UNREADABLE, self._page.expected.covers, tell=True)
+        self._reading.book(verdict)
+
+    def _unreadable(self, entry: Entry, name: str, head: Resource, position: int) -> Refused:
+        source = source_of(name, head.id) if name and head.id else f"{self._page.expected.key}[{position}]"
+        covers = None
+        if name == "Observation" and self._admission.seen_markers is not None:
+            covers = self._admission.seen_markers(entry.resource)
+        if covers is None:
+            return Refused(source, "unreadable", UNREADABLE, self._page.expected.covers, tell=True)
+        return Refused(source, "unreadable", UNREADABLE, covers, tell=bool(covers))
+
+    def _take_stranger(self, entry: Entry, name: str, head: Resource, included: bool) -> None:
+        """A resource that is not among the results: it may tell of a failure, or be referred to."""
+        reading = self._reading
+        source = source_of(name or "Resource", head.id)
+        if name == "OperationOutcome":
+            reading.book(bundle.note_outcome(self._page, entry, reading))
+        elif name == "Medication" and not self._page.alone:
+            self._admission.medications.append((entry, source))
+        elif name == "Patient" and head.id and head.id != reading.patient_id:
+            reading.book(Refused(source, "other_patient", "it is not this patient", NOTHING, tell=True))
+        elif included:
+            reading.book(Refused(source, "included", "it came along for references only"))
+        else:
+            self._strangers.append(name)
+            reading.book(Refused(source, "not_asked_for", f"no {name} was asked for here"))
+
+    def close(self) -> None:
+        """Note what the page as a whole leaves open."""
+        bundle.note_empty_entries(self._page, self._empty, self._reading)
+        bundle.note_strangers(self._page, self._strangers, self._reading)
+        bundle.note_truncation(self._page, self._matches, self._reading)
