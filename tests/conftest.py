@@ -56,7 +56,9 @@ def make_call() -> Callable[..., dict[str, Any]]:
             "hookInstance": "f884bacc-b073-4de5-9cd6-06473b50f1c9",
             "fhirServer": "http://127.0.0.1:8081/fhir",
             "context": base | (context or {}),
-            "prefetch": {"patient": {"resourceType": "Patient", "id": "trt-man", "birthDate": "1970-05-01", "gender": "male"}},
+            "prefetch": {
+                "patient": {"resourceType": "Patient", "id": "trt-man", "birthDate": "1970-05-01", "gender": "male"}
+            },
         }
         return call | members
 

@@ -32,7 +32,9 @@ def test_line_is_json_with_time_and_level():
     }
 
 
-@pytest.mark.parametrize("name", ["patient", "patient_id", "user", "body", "token", "prefetch", "exception", "exc_info"])
+@pytest.mark.parametrize(
+    "name", ["patient", "patient_id", "user", "body", "token", "prefetch", "exception", "exc_info"]
+)
 def test_any_other_field_is_dropped(name):
     assert name not in FIELDS
     assert "Jane Roe" not in json.dumps(write(status=200, **{name: "Jane Roe"}))

@@ -10,7 +10,7 @@ import msgspec
 from cds_service.chart import Gap, Patient, Refused
 from cds_service.fhir import bundle
 from cds_service.fhir.bundle import Page
-from cds_service.fhir.decoding import DECODERS, UnreadableError, decode, given, head_of
+from cds_service.fhir.decoding import DECODERS, UnreadableError, decode, given, head_of, members
 from cds_service.fhir.patient import read_patient
 from cds_service.fhir.reading import NOTHING, Entry, Reading, source_of
 from cds_service.fhir.resources import PatientResource, Resource
@@ -18,7 +18,7 @@ from cds_service.fhir.resources import PatientResource, Resource
 Reader = Callable[[Any, Entry], Refused | None]
 Readers = Mapping[str, Reader]
 SeenMarkers = Callable[[msgspec.Raw], frozenset[str] | None]
-"""Markers of a result of which nothing but the code can be read; None if not even that."""
+"""From the `code` of a result of which nothing else can be read to its markers; None if not even that can."""
 
 UNREADABLE = "it could not be read"
 MEDICATION_RECORDS = frozenset(
@@ -70,6 +70,13 @@ class Admission:
         for entry, source in self.medications:
             used = id(entry) in self.reading.medications_used
             self.reading.book(None if used else Refused(source, "not_referenced", "no record refers to it"))
+
+
+def _code_of(raw: msgspec.Raw) -> msgspec.Raw:
+    try:
+        return members(raw).get("code", msgspec.Raw())
+    except UnreadableError:
+        return msgspec.Raw()
 
 
 def _no_patient(page: Page, reading: Reading) -> Gap:
@@ -150,7 +157,7 @@ class _Desk:
         source = source_of(name, head.id) if name and head.id else f"{self._page.expected.key}[{position}]"
         covers = None
         if name == "Observation" and self._admission.seen_markers is not None:
-            covers = self._admission.seen_markers(entry.resource)
+            covers = self._admission.seen_markers(_code_of(entry.resource))
         if covers is None:
             return Refused(source, "unreadable", UNREADABLE, self._page.expected.covers, tell=True)
         return Refused(source, "unreadable", UNREADABLE, covers, tell=bool(covers))

@@ -22,11 +22,9 @@ class Calendar:
         """The date that `text` names; None if it names none. Never raises."""
         if text is None:
             return None
-        try:
-            return self._read[text]
-        except KeyError:
-            pass
-        found = self._read[text] = _parse(text, self._zone)
+        found = self._read.get(text)
+        if found is None and text not in self._read:
+            found = self._read[text] = _parse(text, self._zone)
         return found
 
     def day(self, text: str | None) -> date | None:

@@ -6,7 +6,7 @@ What the structs refuse, because a list was sent as a single object or an unimpo
 
 from __future__ import annotations
 
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from functools import cache
 from typing import Any, TypeVar
 
@@ -17,6 +17,8 @@ from cds_service.fhir import resources as fhir
 
 NULL = Raw(b"null")
 
+SHORT = 20
+"""Characters of a number without an exponent that need no further look."""
 MOST_CHARACTERS = 48
 MOST_DIGITS = 40
 MOST_EXPONENT = 30
@@ -126,14 +128,22 @@ def number(raw: Raw) -> tuple[Decimal, str]:
     numbers, and calculating with them costs memory.
     """
     text = str(raw, "ascii", "replace")
-    if len(text) > MOST_CHARACTERS or not (text[:1].isdecimal() or text[:1] == "-"):
+    if len(text) > SHORT or "e" in text or "E" in text:
+        _check_size(text)
+    try:
+        return Decimal(text), text
+    except InvalidOperation:  # JSON, but no number
+        raise UnreadableError("not a number") from None
+
+
+def _check_size(text: str) -> None:
+    if len(text) > MOST_CHARACTERS:
         raise UnreadableError("not a number of ordinary size")
-    mantissa, _, exponent = text.replace("E", "e").partition("e")
-    if len(mantissa) > MOST_DIGITS and sum(map(str.isdigit, mantissa)) > MOST_DIGITS:
+    mantissa, _, exponent = text.lower().partition("e")
+    if sum(map(str.isdigit, mantissa)) > MOST_DIGITS or len(exponent.lstrip("+-0")) > len(str(MOST_EXPONENT)):
         raise UnreadableError("not a number of ordinary size")
-    if exponent and abs(int(exponent)) > MOST_EXPONENT:
+    if exponent.lstrip("+-").isdecimal() and int(exponent) not in range(-MOST_EXPONENT, MOST_EXPONENT + 1):
         raise UnreadableError("not a number of ordinary size")
-    return Decimal(text), text
 
 
 def whole_number(raw: Raw) -> int | None:

@@ -6,13 +6,16 @@ import re
 from collections.abc import Sequence
 from datetime import date
 from decimal import Decimal
-from typing import NamedTuple
+
+import msgspec
+from msgspec import Raw
 
 from cds_service.chart import Patient, When
-from cds_service.fhir.decoding import UnreadableError, given, number
+from cds_service.fhir.decoding import UnreadableError, given, loosely, number
 from cds_service.fhir.resources import AgeRange, Component, Concept, Quantity, ReferenceRange
-from cds_service.knowledge.model import Code, Marker
-from cds_service.knowledge.units import infer_unit, plausible, resolve_unit, to_canonical
+from cds_service.fhir.scales import Known, Scale
+from cds_service.fhir.terms import Terms
+from cds_service.knowledge.units import UCUM, infer_unit, plausible, resolve_unit, to_canonical
 
 COMPARATORS = frozenset({"<", "<=", ">", ">=", "ad"})
 FLAGS = ("HH", "LL", "AA", "H", "L", "A", "HU", "LU", "POS", "NEG", "N")
@@ -22,12 +25,16 @@ GENDER = ("http://hl7.org/fhir/administrative-gender", "http://terminology.hl7.o
 SEX = {"male": "male", "M": "male", "female": "female", "F": "female"}
 YEARS = frozenset({"a", "year", "years", "yr", "yrs", "y"})
 
+_CONCEPTS = msgspec.json.Decoder(list[Concept])
+_CONCEPT = msgspec.json.Decoder(Concept)
+_RANGES = msgspec.json.Decoder(list[ReferenceRange])
+
 _NUMBER_IN_TEXT = re.compile(r"(<=|>=|[<>≤≥])?\s*([+-]?[0-9]+(?:\.[0-9]+)?)\s*(.*)", re.DOTALL)
 _SIGNS = {"≤": "<=", "≥": ">="}
 _MOST_TEXT = 60
 
 
-class Value(NamedTuple):
+class Value(msgspec.Struct, frozen=True, gc=False):
     """A result as far as it can be compared: `value` in the marker's unit, else None and the `problem`."""
 
     value: Decimal | None
@@ -35,127 +42,157 @@ class Value(NamedTuple):
     reported: str
     unit: str
     problem: str
-    ucum: str = ""
+    scale: Scale
     inferred: bool = False
-    silent: bool = False
 
 
 class Laboratory:
-    """Reads values for one chart; each unit is looked up once."""
+    """Reads the values of one chart; what many results have in common is looked at once."""
 
-    def __init__(self, spellings: dict[str, str]) -> None:
-        """`spellings` leads from a normalised unit to UCUM."""
-        self._spellings = spellings
+    def __init__(self, terms: Terms, patient: Patient) -> None:
+        """`patient` decides which reference ranges fit."""
+        self._terms = terms
+        self._patient = patient
         self._units: dict[tuple[str | None, str | None, str | None], str | None] = {}
+        self._flags: dict[bytes, str] = {}
+        self._ranges: dict[bytes, list[ReferenceRange]] = {}
+        self._limits: dict[tuple[bytes, str, str | None], tuple[Decimal | None, Decimal | None]] = {}
 
-    def value(self, part: Component, marker: Marker, code: Code) -> Value:
+    # -- value and unit ------------------------------------------------------------------------------
+
+    def value(self, part: Component, known: Known) -> Value:
         """The value of an Observation or component, by the unit rules of 1.1. Raises UnreadableError."""
-        found = self._quantity(part.value_quantity, marker) if part.value_quantity else self._other(part, marker)
-        if found.silent or "mass_reported" in code.traits:
-            return found._replace(value=None, problem="no_value", silent=True)
-        return found
-
-    def _other(self, part: Component, marker: Marker) -> Value:
-        if part.value_string is not None:
-            return self._from_text(part.value_string, marker)
-        if given(part.value_integer):
-            value, text = number(part.value_integer)
-            return self._judge(marker, value, "", text, "", "")
-        if part.value_codeable_concept is not None:
-            return Value(None, "", _words(part.value_codeable_concept)[:_MOST_TEXT], "", "text")
-        if given(part.value_range) or given(part.value_ratio):
-            return Value(None, "", "", "", "range")
-        return Value(None, "", "", "", "text" if has_value(part) else "no_value")
-
-    def _quantity(self, quantity: Quantity, marker: Marker) -> Value:
+        quantity = part.value_quantity
+        if quantity is None:
+            return self._other(part, known)
+        scale = self._scale(quantity, known)
         unit = quantity.unit or quantity.code or ""
         if not given(quantity.value):
-            return Value(None, "", "", unit, "no_value")
+            return Value(None, "", "", unit, "no_value", scale)
         value, text = number(quantity.value)
         comparator = quantity.comparator or ""
         if comparator and comparator not in COMPARATORS:
             comparator = "ad"
-        return self._judge(marker, value, comparator, text, unit, self._ucum(quantity))
+        return _judge(value, comparator, text, unit, scale, known)
+
+    def _scale(self, quantity: Quantity, known: Known) -> Scale:
+        if quantity.system == UCUM:
+            scale = known.scales.get(quantity.code)
+            if scale is not None:
+                return scale
+        return known.scale(self._ucum(quantity))
 
     def _ucum(self, quantity: Quantity) -> str | None:
         key = (quantity.system, quantity.code, quantity.unit)
-        try:
-            return self._units[key]
-        except KeyError:
-            pass
-        unit, code = quantity.unit or "", quantity.code or ""
-        found = resolve_unit(unit, quantity.system or "", code, self._spellings)
-        if found is None and code and unit:  # a code that is no unit at all says nothing against the text
-            found = resolve_unit(unit, "", "", self._spellings)
-        self._units[key] = found
+        found = self._units.get(key, "?")
+        if found == "?":
+            spellings = self._terms.knowledge.spellings
+            unit, code = quantity.unit or "", quantity.code or ""
+            found = resolve_unit(unit, quantity.system or "", code, spellings)
+            if found is None and code and unit:  # a code that is no unit at all says nothing against the text
+                found = resolve_unit(unit, "", "", spellings)
+            self._units[key] = found
         return found
 
-    def _judge(
-        self, marker: Marker, value: Decimal, comparator: str, text: str, unit: str, ucum: str | None
-    ) -> Value:
-        inferred = False
-        if ucum == "" and marker.infer:
-            ucum = infer_unit(marker, value)
-            inferred = bool(ucum)
-        problem, canonical = "", value
-        if ucum is None or not marker.unit:
-            problem = "unknown_unit" if marker.unit else "text"
-        elif ucum == "":
-            problem = "no_unit"
-        elif ucum != marker.unit:
-            if ucum in marker.factors:
-                canonical = to_canonical(marker, value, ucum)
-            elif ucum in marker.not_converted:
-                return Value(None, comparator, comparator + text, unit, "", ucum, silent=True)
-            else:
-                problem = "unknown_unit"
-        if not problem and not plausible(marker, canonical):
-            problem = "implausible"
-        if problem:
-            return Value(None, comparator, comparator + text, unit, problem, ucum or "")
-        return Value(canonical, comparator, comparator + text, unit, "", ucum or "", inferred)
+    def _other(self, part: Component, known: Known) -> Value:
+        """Values that are no Quantity: a number in a string may be compared, the others may not."""
+        scale = known.scale("")
+        problem, reported = "text" if has_value(part) else "no_value", ""
+        if part.value_string is not None:
+            return self._from_text(part.value_string, known)
+        if given(part.value_integer):
+            value, text = number(part.value_integer)
+            return _judge(value, "", text, "", scale, known)
+        if given(part.value_codeable_concept):
+            reported = _words(loosely(part.value_codeable_concept, _CONCEPT))[:_MOST_TEXT]
+        elif given(part.value_range) or given(part.value_ratio):
+            problem = "range"
+        return Value(None, "", reported, "", "no_value" if scale.silent else problem, scale)
 
-    def _from_text(self, text: str, marker: Marker) -> Value:
+    def _from_text(self, text: str, known: Known) -> Value:
         """`<0.1`, `> 150`, `0.1 ng/mL`; anything else was done and cannot be compared."""
         plain = text.strip()
-        match = _NUMBER_IN_TEXT.fullmatch(plain) if len(plain) <= _MOST_TEXT and marker.unit else None
-        ucum = resolve_unit(match[3], "", "", self._spellings) if match else None
-        if match is None or ucum is None:
-            return Value(None, "", plain[:_MOST_TEXT], "", "text")
+        match = _NUMBER_IN_TEXT.fullmatch(plain) if len(plain) <= _MOST_TEXT else None
+        scale = known.scale(self._ucum(Quantity(unit=match[3] if match else None)))
+        if match is None or (scale.ucum is None and not scale.silent):
+            return Value(None, "", plain[:_MOST_TEXT], "", "no_value" if scale.silent else "text", scale)
         sign = match[1] or ""
-        return self._judge(marker, Decimal(match[2]), _SIGNS.get(sign, sign), match[2], match[3], ucum)
+        return _judge(Decimal(match[2]), _SIGNS.get(sign, sign), match[2], match[3], scale, known)
 
-    # -- reference range -----------------------------------------------------------------------------
+    # -- reference range and flag --------------------------------------------------------------------
 
     def limits(
-        self, ranges: Sequence[ReferenceRange], marker: Marker, value: Value, patient: Patient, when: When | None
+        self, raw: Raw, known: Known, ucum: str | None, when: When | None
     ) -> tuple[Decimal | None, Decimal | None]:
         """Low and high end for this patient in the marker's unit; None where there is none or two differ.
 
-        A range for just this sex or age goes before one for everybody.
+        A range for just this sex or age goes before one for everybody. An end without a unit of its own is in
+        the unit of the result, `ucum`.
         """
-        fitting = [each for each in ranges if _is_normal(each) and _fits(each, patient, when)]
+        key = (bytes(raw), known.marker.key, ucum)
+        found = self._limits.get(key)
+        if found is None:
+            ranges = self._ranges_in(raw, key[0])
+            found = self._fitting(ranges, known, ucum, when)
+            if all(each.age is None for each in ranges):  # else it depends on the day of the sample
+                self._limits[key] = found
+        return found
+
+    def _ranges_in(self, raw: Raw, key: bytes) -> list[ReferenceRange]:
+        ranges = self._ranges.get(key)
+        if ranges is None:
+            try:
+                ranges = loosely(raw, _RANGES)
+            except UnreadableError:
+                ranges = []
+            self._ranges[key] = ranges
+        return ranges
+
+    def _fitting(
+        self, ranges: Sequence[ReferenceRange], known: Known, ucum: str | None, when: When | None
+    ) -> tuple[Decimal | None, Decimal | None]:
+        fitting = [each for each in ranges if _is_normal(each) and _fits(each, self._patient, when)]
         narrow = [each for each in fitting if each.applies_to or each.age is not None]
-        found = {
-            (self._limit(each.low, marker, value), self._limit(each.high, marker, value))
-            for each in narrow or fitting
-        } - {(None, None)}
+        found = {(self._end(each.low, known, ucum), self._end(each.high, known, ucum)) for each in narrow or fitting}
+        found.discard((None, None))
         return found.pop() if len(found) == 1 else (None, None)
 
-    def _limit(self, quantity: Quantity | None, marker: Marker, value: Value) -> Decimal | None:
-        """One end; without a unit of its own it is in the unit of the result."""
+    def _end(self, quantity: Quantity | None, known: Known, ucum: str | None) -> Decimal | None:
         if quantity is None or not given(quantity.value):
             return None
-        ucum = self._ucum(quantity)
-        if ucum == "":
-            ucum = value.ucum
-        if ucum is None or ucum not in marker.factors:
+        unit = self._scale(quantity, known).ucum
+        if unit == "":
+            unit = ucum
+        if unit is None or unit not in known.marker.factors:
             return None
         try:
-            limit, _ = number(quantity.value)
+            value, _ = number(quantity.value)
         except UnreadableError:
             return None
-        return limit if ucum == marker.unit else to_canonical(marker, limit, ucum)
+        return value if unit == known.marker.unit else to_canonical(known.marker, value, unit)
+
+    def flag(self, raw: Raw) -> str:
+        """The laboratory's own judgement as a code, '' for none that is known."""
+        key = bytes(raw)
+        flag = self._flags.get(key)
+        if flag is None:
+            flag = self._flags[key] = _flag_of(raw)
+        return flag
+
+
+def _judge(value: Decimal, comparator: str, text: str, unit: str, scale: Scale, known: Known) -> Value:
+    """A number in the marker's unit, if it is a plausible one."""
+    marker, inferred = known.marker, False
+    if scale.problem == "no_unit" and (guess := infer_unit(marker, value)):
+        scale, inferred = known.scale(guess), True
+    reported = comparator + text if comparator else text
+    if scale.problem:
+        return Value(None, comparator, reported, unit, scale.problem, scale)
+    if scale.convert:
+        value = to_canonical(marker, value, scale.ucum or "")
+    if not plausible(marker, value):
+        return Value(None, comparator, reported, unit, "implausible", scale)
+    return Value(value, comparator, reported, unit, "", scale, inferred)
 
 
 def _is_normal(each: ReferenceRange) -> bool:
@@ -202,9 +239,12 @@ def _completed(first: date, last: date) -> int:
     return last.year - first.year - ((last.month, last.day) < (first.month, first.day))
 
 
-def flag_of(concepts: Sequence[Concept]) -> str:
-    """The laboratory's own judgement as a code, '' for none that is known."""
-    found = {
+def _flag_of(raw: Raw) -> str:
+    try:
+        concepts = loosely(raw, _CONCEPTS)
+    except UnreadableError:
+        return ""
+    found: set[str | None] = {
         coding.code
         for concept in concepts
         for coding in concept.coding or ()
@@ -223,10 +263,10 @@ def has_value(part: Component) -> bool:
     return (
         part.value_quantity is not None
         or part.value_string is not None
-        or part.value_codeable_concept is not None
         or any(
             given(raw)
             for raw in (
+                part.value_codeable_concept,
                 part.value_integer,
                 part.value_range,
                 part.value_ratio,
@@ -238,15 +278,3 @@ def has_value(part: Component) -> bool:
             )
         )
     )
-
-
-def against_code(code: Code, ucum: str) -> bool:
-    """True if a molar code came with a mass unit or the reverse (DQ-3: logged, the unit wins)."""
-    kinds = {_kind(code.unit), _kind(ucum)}
-    return kinds == {"mass", "molar"}
-
-
-def _kind(unit: str) -> str:
-    if "mol/" in unit or "eq/" in unit:
-        return "molar"
-    return "mass" if "g/" in unit else ""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import date
-from typing import Any, Literal, NamedTuple
+from typing import Any
 
 import msgspec
 from msgspec import Raw
@@ -17,72 +17,92 @@ from msgspec import Raw
 from cds_service.chart import Measurement, Patient, Refused, When
 from cds_service.fhir.admission import UNREADABLE
 from cds_service.fhir.dates import add_days
-from cds_service.fhir.decoding import UnreadableError, decode, given, head_of, members
-from cds_service.fhir.laboratory import Laboratory, against_code, flag_of, has_value
+from cds_service.fhir.decoding import UnreadableError, decode, given, head_of, loosely, members
+from cds_service.fhir.laboratory import Laboratory, has_value
 from cds_service.fhir.medications import other_patient
-from cds_service.fhir.reading import NOTHING, Reading, source_of
-from cds_service.fhir.resources import BareConcept, Component, Observation, Reference
-from cds_service.fhir.series import Found, in_order
+from cds_service.fhir.reading import NOTHING, Entry, Reading, source_of
+from cds_service.fhir.resources import BareConcept, Component, Concept, Observation, Reference
+from cds_service.fhir.scales import Known
+from cds_service.fhir.series import PENDING, USABLE, Found, in_order
 from cds_service.fhir.terms import LOINC
-from cds_service.knowledge.model import Code
 
-USABLE = frozenset({"final", "amended", "corrected"})
-PENDING = frozenset({"preliminary", "registered"})
 IGNORED = frozenset({"cancelled", "entered-in-error", "unknown"})
 
 _RESOURCES = msgspec.json.Decoder(list[Raw])
-_CONCEPT = msgspec.json.Decoder(BareConcept)
+_CODE = msgspec.json.Decoder(BareConcept)
+_VALUE = msgspec.json.Decoder(Concept)
+_COMPONENTS = msgspec.json.Decoder(list[Component])
+_SUBJECT = msgspec.json.Decoder(Reference)
 
 
-class Sample(NamedTuple):
+class Sample(msgspec.Struct, frozen=True, gc=False):
     """What the results of one resource share."""
 
     source: str
     status: Any
     when: When | None
-    problem: Literal["", "undated", "future"]
+    problem: str
     specimen: str
-    issued: str
-    updated: str
+    issued: str | None
+    meta: Raw
 
 
 class Observations:
-    """Collects the results of one chart."""
+    """Collects the results of one chart. What many results have in common is looked at once."""
 
     def __init__(self, reading: Reading, patient: Patient) -> None:
         """`patient` decides which reference ranges fit."""
         self._reading = reading
-        self._patient = patient
-        self._codes = reading.terms.results
-        self._markers = reading.knowledge.markers
-        self._laboratory = Laboratory(dict(reading.knowledge.spellings))
+        self._laboratory = Laboratory(reading.terms, patient)
         self._latest = add_days(reading.as_of, 1)
+        self._concepts: dict[bytes, Known | None] = {}
+        self._subjects: dict[bytes, bool] = {}
         self._found: list[Found] = []
         self._pregnancy: list[tuple[tuple[Any, ...], bool, str]] = []
 
-    def read(self, observation: Observation) -> Refused | None:
+    def read(self, observation: Observation, _: Entry) -> Refused | None:
         """Take the results of one Observation; None if there was any, else why not."""
         source = source_of("Observation", observation.id)
-        code = self.match(observation.code)
-        if not self._reading.is_about_patient(observation.subject):
-            return other_patient(source, NOTHING if code is None else frozenset({code.marker}))
-        parts = self._parts(observation, code)
-        contained = observation.contained and given(observation.contained)
+        try:
+            known = self._known(observation.code)
+            if not self._is_about_patient(observation.subject):
+                return other_patient(source, markers_of(known))
+            if known is not None and not (observation.component or observation.has_member or observation.contained):
+                refused = _by_status(observation.status, source, known)
+                return refused or self._keep(observation, known, self._sample(observation, source))
+            return self._composed(observation, known, source)
+        except UnreadableError:
+            covers = self.seen_markers(observation.code)
+            return Refused(source, "unreadable", UNREADABLE, covers or NOTHING, tell=covers != NOTHING)
+
+    def _is_about_patient(self, subject: Raw) -> bool:
+        key = bytes(subject)
+        about = self._subjects.get(key)
+        if about is None:
+            reference = loosely(subject, _SUBJECT) if given(subject) else None
+            about = self._subjects[key] = self._reading.is_about_patient(reference)
+        return about
+
+    def _composed(self, observation: Observation, known: Known | None, source: str) -> Refused | None:
+        """An Observation with other results inside, or of a code that is none of a result."""
+        parts = self._parts(observation, known)
+        contained = given(observation.contained)
         if not parts and not contained:
-            return self._without_result(observation, source, code)
-        refused = _by_status(observation.status, source, frozenset(each.marker for _, each in parts))
-        if refused is not None:
-            return refused
+            return self._without_result(observation, source, known)
+        for _, each in parts[:1]:
+            refused = _by_status(observation.status, source, each)
+            if refused is not None:
+                return refused
         sample = self._sample(observation, source)
         kept = [self._keep(part, each, sample) for part, each in parts]
         if contained:
-            kept.extend(self._contained(observation.contained, observation, source))
+            kept.extend(self._contained(observation, source))
         if not kept:
-            return self._without_result(observation, source, code)
+            return self._without_result(observation, source, known)
         return self._verdict(kept)
 
     def _verdict(self, kept: list[Refused | None]) -> Refused | None:
-        """Used if any part was; then the refused ones are parts, else the first speaks for the resource."""
+        """Used if any part was; then the refused ones are parts, else the first that matters speaks for all."""
         faults = [each for each in kept if each is not None]
         if not faults:
             return None
@@ -92,102 +112,97 @@ class Observations:
                 self._reading.part(fault)
         return first
 
-    def _parts(self, observation: Observation, code: Code | None) -> list[tuple[Component, Code]]:
+    def _parts(self, observation: Observation, known: Known | None) -> list[tuple[Component, Known]]:
         """The observation itself, if it has a value or nothing inside, and its known components."""
-        inside = bool(observation.component) or given(observation.has_member)
-        parts: list[tuple[Component, Code]] = []
-        if code is not None and (not inside or has_value(observation)):
-            parts.append((observation, code))
-        for component in observation.component or ():
-            each = self.match(component.code)
+        components = loosely(observation.component, _COMPONENTS) if given(observation.component) else []
+        inside = bool(components) or given(observation.has_member)
+        parts: list[tuple[Component, Known]] = []
+        if known is not None and (not inside or has_value(observation)):
+            parts.append((observation, known))
+        for component in components:
+            each = self._known(component.code)
             if each is not None:
                 parts.append((component, each))
         return parts
 
-    def match(self, concept: BareConcept | None) -> Code | None:
+    def _known(self, raw: Raw) -> Known | None:
+        """The result code of a `code`; None if there is none. Raises UnreadableError."""
+        key = bytes(raw)
+        found = self._concepts.get(key)
+        if found is None and key not in self._concepts:
+            found = self._concepts[key] = self._match(loosely(raw, _CODE) if given(raw) else BareConcept())
+        return found
+
+    def _match(self, concept: BareConcept) -> Known | None:
         """The first coding that is a result code; None if there is none, or one of them is denied (1.4)."""
-        if concept is None or not concept.coding:
-            return None
         found = None
-        for coding in concept.coding:
-            code = self._codes.get((coding.system, coding.code))
-            if code is not None:
-                found = found or code
+        for coding in concept.coding or ():
+            known = self._reading.terms.results.get((coding.system, coding.code))
+            if known is not None:
+                found = found or known
             elif coding.system == LOINC and coding.code in self._reading.terms.denied:
                 return None
         return found
 
     # -- one result ----------------------------------------------------------------------------------
 
-    def _keep(self, part: Component, code: Code, sample: Sample) -> Refused | None:
-        absent = part.data_absent_reason
-        if absent and given(absent):
+    def _keep(self, part: Component, known: Known, sample: Sample) -> Refused | None:
+        if part.data_absent_reason and given(part.data_absent_reason):
             # With a value beside it the resource contradicts itself: neither is believed in silence.
-            return Refused(
-                sample.source, "not_performed", "it says that there is no result", frozenset({code.marker}),
-                tell=has_value(part),
-            )
+            text, covers = "it says that there is no result", markers_of(known)
+            return Refused(sample.source, "not_performed", text, covers, tell=has_value(part))
         try:
-            self._found.append(Found(self._measurement(part, code, sample), sample.issued, sample.updated))
+            self._found.append(Found(self._measurement(part, known, sample), sample.issued, sample.meta))
         except UnreadableError:
-            return Refused(sample.source, "unreadable", UNREADABLE, frozenset({code.marker}), tell=True)
+            return Refused(sample.source, "unreadable", UNREADABLE, markers_of(known), tell=True)
         return None
 
-    def _measurement(self, part: Component, code: Code, sample: Sample) -> Measurement:
-        marker = self._markers[code.marker]
-        read = self._laboratory.value(part, marker, code)
-        traits = code.traits
-        if read.silent:
-            traits |= {"silent"}
-        if read.ucum != code.unit and against_code(code, read.ucum):
-            traits |= {"unit_against_code"}
+    def _measurement(self, part: Component, known: Known, sample: Sample) -> Measurement:
+        laboratory = self._laboratory
+        read = laboratory.value(part, known)
         low = high = None
         if part.reference_range:
-            low, high = self._laboratory.limits(part.reference_range, marker, read, self._patient, sample.when)
+            low, high = laboratory.limits(part.reference_range, known, read.scale.ucum, sample.when)
         problem: Any = sample.problem or read.problem
         comparator: Any = read.comparator
-        return Measurement(
-            marker=code.marker,
-            value=None if problem else read.value,
-            when=sample.when,
-            status=sample.status,
-            source=sample.source,
-            code=code.code,
-            comparator=comparator,
-            reported=read.reported,
-            reported_unit=read.unit,
-            problem=problem,
-            unit_inferred=read.inferred,
-            reference_high=high,
-            reference_low=low,
-            interpretation=flag_of(part.interpretation) if part.interpretation else "",
-            traits=traits,
-            specimen=sample.specimen,
+        return Measurement(  # by position: by name it takes seven times as long, and there are hundreds
+            known.marker.key,
+            None if problem else read.value,
+            sample.when,
+            sample.status,
+            sample.source,
+            known.code.code,
+            comparator,
+            read.reported,
+            read.unit,
+            problem,
+            read.inferred,
+            high,
+            low,
+            laboratory.flag(part.interpretation) if part.interpretation else "",
+            read.scale.traits,
+            sample.specimen,
         )
 
     def _sample(self, observation: Observation, source: str) -> Sample:
         when = self._when(observation)
-        problem: Literal["", "undated", "future"] = ""
+        problem = ""
         if when is None or when.precision == "year":
             when, problem = None, "undated"
         elif when.day > self._latest:
             problem = "future"
-        meta = observation.meta
-        return Sample(
-            source,
-            observation.status,
-            when,
-            problem,
-            _named(observation.specimen),
-            observation.issued or "",
-            (meta.last_updated if meta else None) or "",
-        )
+        specimen = observation.specimen
+        reference = (specimen.reference or "") if specimen is not None else ""
+        return Sample(source, observation.status, when, problem, reference, observation.issued, observation.meta)
 
     def _when(self, observation: Observation) -> When | None:
         """Date of collection, else of issue (4.1.2). A year alone is a date of collection, only a useless one."""
         read = self._reading.calendar.when
         when = read(observation.effective_date_time)
-        if when is None and (period := observation.effective_period) is not None:
+        if when is not None:
+            return when
+        period = observation.effective_period
+        if period is not None:
             when = read(period.end) or read(period.start)
         when = when or read(observation.effective_instant)
         if when is None and (when := read(observation.issued)) is not None:
@@ -196,36 +211,37 @@ class Observations:
 
     # -- what is no single result --------------------------------------------------------------------
 
-    def _contained(self, raw: Raw, parent: Observation, source: str) -> list[Refused | None]:
+    def _contained(self, parent: Observation, source: str) -> list[Refused | None]:
         """Contained members, each with the parent's status and date where it has none of its own."""
-        try:
-            inside = [each for each in _RESOURCES.decode(raw) if head_of(each).resource_type == "Observation"]
-        except (msgspec.DecodeError, RecursionError):
-            return [Refused(source, "unreadable", "what it contains could not be read", NOTHING, tell=True)]
+        inside = [each for each in loosely(parent.contained, _RESOURCES) if _is_observation(each)]
         found: list[Refused | None] = []
         for each in inside:
             try:
-                child: Observation = decode(each, "Observation")
+                found.extend(self._member(decode(each, "Observation"), parent, source))
             except UnreadableError:
-                markers = self.seen_markers(each)
-                found.append(Refused(source, "unreadable", UNREADABLE, markers or NOTHING, tell=markers != NOTHING))
-                continue
-            name = f"{source}#{child.id or ''}"
-            sample = self._sample(child if self._when(child) else parent, name)
-            status = child.status or parent.status
-            parts = self._parts(child, self.match(child.code))
-            refused = _by_status(status, name, frozenset(code.marker for _, code in parts)) if parts else None
-            if refused is not None:
-                found.append(refused)
-            elif not self._reading.is_about_patient(child.subject):
-                found.append(other_patient(name, frozenset(code.marker for _, code in parts)))
-            else:
-                found.extend(self._keep(part, code, sample._replace(status=status)) for part, code in parts)
+                covers = self.seen_markers(members(each).get("code", Raw()))
+                found.append(Refused(source, "unreadable", UNREADABLE, covers or NOTHING, tell=covers != NOTHING))
         return found
 
-    def _without_result(self, observation: Observation, source: str, code: Code | None) -> Refused | None:
+    def _member(self, child: Observation, parent: Observation, source: str) -> list[Refused | None]:
+        name = f"{source}#{child.id or ''}"
+        parts = self._parts(child, self._known(child.code))
+        if not parts:
+            return []
+        if not self._is_about_patient(child.subject):
+            return [other_patient(name, markers_of(*(each for _, each in parts)))]
+        status = child.status or parent.status
+        refused = _by_status(status, name, parts[0][1])
+        if refused is not None:
+            return [refused]
+        sample = self._sample(child if self._when(child) else parent, name)
+        sample = msgspec.structs.replace(sample, status=status)
+        return [self._keep(part, each, sample) for part, each in parts]
+
+    def _without_result(self, observation: Observation, source: str, known: Known | None) -> Refused | None:
         """A panel, a pregnancy status, or a code that is none of ours."""
-        for coding in (observation.code.coding if observation.code else None) or ():
+        concept = loosely(observation.code, _CODE) if given(observation.code) else BareConcept()
+        for coding in concept.coding or ():
             key = (coding.system or "", coding.code or "")
             if key in self._reading.terms.pregnancy:
                 return self._pregnancy_status(observation, source, self._reading.terms.pregnancy[key])
@@ -234,54 +250,47 @@ class Observations:
                 return self._panel(observation, source, panel.markers, panel.code)
             if key[0] == LOINC and key[1] in self._reading.terms.denied:
                 return Refused(source, "denied_code", "its code is known to be used wrongly")
-        if code is not None:
+        if known is not None:
             return Refused(source, "panel", "its results stand in its members")
         return Refused(source, "unknown_code", "its code is not among those that are read")
 
-    def _panel(
-        self, observation: Observation, source: str, markers: frozenset[str], code: str
-    ) -> Refused | None:
-        if observation.component or given(observation.has_member) or observation.status not in USABLE:
+    def _panel(self, observation: Observation, source: str, markers: frozenset[str], code: str) -> Refused | None:
+        inside = given(observation.component) or given(observation.has_member)
+        if inside or observation.status not in USABLE:
             return Refused(source, "panel", "its results stand in its members")
         sample = self._sample(observation, source)
         for marker in sorted(markers):
-            done = Measurement(
-                marker=marker,
-                value=None,
-                when=sample.when,
-                status=sample.status,
-                source=source,
-                code=code,
-                problem="panel" if not sample.problem else sample.problem,
-            )
-            self._found.append(Found(done, sample.issued, sample.updated))
+            problem: Any = sample.problem or "panel"
+            done = Measurement(marker, None, sample.when, sample.status, source, code, problem=problem)
+            self._found.append(Found(done, sample.issued, sample.meta))
         return None
 
     def _pregnancy_status(
         self, observation: Observation, source: str, meaning: frozenset[tuple[str, str]]
     ) -> Refused | None:
-        refused = _by_status(observation.status, source, NOTHING)
-        if refused is not None or observation.status in PENDING:
-            return refused or Refused(source, "not_final", "it is not final")
+        if observation.status not in USABLE:
+            tell = observation.status not in IGNORED | PENDING
+            return Refused(source, "status", "its status says that it does not hold", tell=tell)
         when = self._when(observation)
         if when is not None and when.day > self._latest:
             return Refused(source, "future", "it is dated in the future")
-        value = observation.value_codeable_concept
-        positive = any((c.system or "", c.code or "") in meaning for c in (value.coding if value else None) or ())
-        # The newest one decides; of two of one time the positive one, of an undated one nothing is newer known.
+        raw = observation.value_codeable_concept
+        value = loosely(raw, _VALUE) if given(raw) else Concept()
+        positive = any((coding.system or "", coding.code or "") in meaning for coding in value.coding or ())
+        # The newest one decides, of two of one time the positive one; one without a date is older than any other.
         stamp = when.instant.timestamp() if when and when.instant else float("-inf")
         self._pregnancy.append(((when.day if when else date.min, stamp, positive, source), positive, source))
         return None
 
-    def seen_markers(self, raw: Raw) -> frozenset[str] | None:
-        """Markers of an Observation of which nothing but the code can be read; None if not even that."""
+    def seen_markers(self, code: Raw) -> frozenset[str] | None:
+        """Markers of an Observation of which nothing but its `code` can be read; None if not even that."""
         try:
-            concept = _CONCEPT.decode(members(raw).get("code", Raw(b"null")))
-        except (msgspec.DecodeError, RecursionError, UnreadableError):
+            concept = loosely(code, _CODE)
+        except UnreadableError:
             return None
-        code = self.match(concept)
-        if code is not None:
-            return frozenset({code.marker})
+        known = self._match(concept)
+        if known is not None:
+            return markers_of(known)
         found: frozenset[str] | None = None
         for coding in concept.coding or ():
             if coding.code:
@@ -301,13 +310,18 @@ class Observations:
         return (newest[2],) if newest is not None and newest[1] else ()
 
 
-def _by_status(status: str | None, source: str, markers: frozenset[str]) -> Refused | None:
+def markers_of(*known: Known | None) -> frozenset[str]:
+    """The markers of result codes."""
+    return frozenset(each.marker.key for each in known if each is not None)
+
+
+def _is_observation(raw: Raw) -> bool:
+    return head_of(raw).resource_type == "Observation"
+
+
+def _by_status(status: str | None, source: str, known: Known) -> Refused | None:
     if status in USABLE or status in PENDING:
         return None
     if status in IGNORED:
-        return Refused(source, "status", f"its status is {status}", markers)
-    return Refused(source, "no_status", "it has no known status", markers, tell=True)
-
-
-def _named(reference: Reference | None) -> str:
-    return (reference.reference or "") if reference is not None else ""
+        return Refused(source, "status", f"its status is {status}", markers_of(known))
+    return Refused(source, "no_status", "it has no known status", markers_of(known), tell=True)

@@ -88,7 +88,7 @@ class _Shelves:
     def readers(self) -> Readers:
         """Who reads which type of resource."""
         return {
-            "Observation": lambda record, _: self.observations.read(record),
+            "Observation": self.observations.read,
             "MedicationRequest": lambda record, _: self._medications.request(record),
             "MedicationStatement": lambda record, _: self._medications.statement(record),
             "MedicationDispense": lambda record, _: self._medications.dispense(record),

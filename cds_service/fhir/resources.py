@@ -66,6 +66,12 @@ class Reference(Element, frozen=True):
     display: str | None = None
 
 
+class BareReference(Element, frozen=True):
+    """A Reference without its display."""
+
+    reference: str | None = None
+
+
 class Meta(Element, frozen=True):
     """Meta."""
 
@@ -90,12 +96,19 @@ class ReferenceRange(Element, frozen=True):
 
 
 class Component(Element, frozen=True):
-    """A part of an Observation: read like an Observation of its own (clinical reference 1.1, rule 9)."""
+    """A part of an Observation: read like an Observation of its own (clinical reference 1.1, rule 9).
 
-    code: BareConcept | None = None
+    What is the same in many results (code, reference range, flag) or mostly absent stays raw: the reader of
+    results looks at each once.
+    """
+
+    code: Raw = Raw()
     value_quantity: Quantity | None = None
+    interpretation: Raw = Raw()
+    reference_range: Raw = Raw()
+    data_absent_reason: Raw = Raw()
     value_string: str | None = None
-    value_codeable_concept: Concept | None = None
+    value_codeable_concept: Raw = Raw()
     value_integer: Raw = Raw()
     value_range: Raw = Raw()
     value_ratio: Raw = Raw()
@@ -104,9 +117,6 @@ class Component(Element, frozen=True):
     value_time: Raw = Raw()
     value_period: Raw = Raw()
     value_sampled_data: Raw = Raw()
-    data_absent_reason: Raw = Raw()
-    interpretation: list[Concept] | None = None
-    reference_range: list[ReferenceRange] | None = None
 
 
 class Resource(Element, frozen=True):
@@ -122,16 +132,16 @@ class Observation(Component, frozen=True):
     resource_type: str | None = None
     id: str | None = None
     status: str | None = None
-    subject: Reference | None = None
+    subject: Raw = Raw()
     effective_date_time: str | None = None
-    effective_period: Period | None = None
-    effective_instant: str | None = None
     issued: str | None = None
-    component: list[Component] | None = None
+    specimen: BareReference | None = None
+    meta: Raw = Raw()
+    component: Raw = Raw()
     has_member: Raw = Raw()
     contained: Raw = Raw()
-    specimen: Reference | None = None
-    meta: Meta | None = None
+    effective_period: Period | None = None
+    effective_instant: str | None = None
 
 
 class CodeableReference(Element, frozen=True):

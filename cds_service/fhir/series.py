@@ -7,15 +7,21 @@ from datetime import date, datetime
 from decimal import Decimal
 
 import msgspec
+from msgspec import Raw
 
 from cds_service.chart import Measurement, Refused
 from cds_service.fhir.dates import Calendar
+from cds_service.fhir.decoding import given
 from cds_service.fhir.reading import Reading
+from cds_service.fhir.resources import Meta
 from cds_service.knowledge.units import for_display
 
 USABLE = frozenset({"final", "amended", "corrected"})
+PENDING = frozenset({"preliminary", "registered"})
 _BEYOND = ("<", "<=", "", "ad", ">=", ">")
 """Comparators by how high the true value may lie."""
+
+_META = msgspec.json.Decoder(Meta)
 
 Moment = datetime | date
 Stamp = tuple[date, float]
@@ -25,8 +31,8 @@ class Found(msgspec.Struct, frozen=True, gc=False):
     """A result, with what decides between two of one sample."""
 
     result: Measurement
-    issued: str
-    updated: str
+    issued: str | None
+    meta: Raw
 
 
 def in_order(found: Iterable[Found], reading: Reading) -> Mapping[str, tuple[Measurement, ...]]:
@@ -56,7 +62,14 @@ def _recency(each: Found, calendar: Calendar) -> tuple[date, bool, float, Stamp,
     return when.day, False, 0.0, _stamp(each.issued, calendar), each.result.source, each.result.code
 
 
-def _stamp(text: str, calendar: Calendar) -> Stamp:
+def _updated(each: Found) -> str | None:
+    try:
+        return _META.decode(each.meta).last_updated if given(each.meta) else None
+    except (msgspec.DecodeError, RecursionError):
+        return None
+
+
+def _stamp(text: str | None, calendar: Calendar) -> Stamp:
     when = calendar.when(text)
     if when is None:
         return date.min, 0.0
@@ -112,7 +125,7 @@ def _merged(same: Sequence[Found], reading: Reading) -> list[Found]:
 def _latest(copies: Sequence[Found], reading: Reading) -> Found:
     """One of several equal results; the others are noted."""
     calendar = reading.calendar
-    best = max(copies, key=lambda each: (_stamp(each.issued, calendar), _stamp(each.updated, calendar)))
+    best = max(copies, key=lambda each: (_stamp(each.issued, calendar), _stamp(_updated(each), calendar)))
     for each in copies:
         if each is not best:
             _set_aside(each, "duplicate", "the same result came more than once", reading)
@@ -122,8 +135,8 @@ def _latest(copies: Sequence[Found], reading: Reading) -> Found:
 def _decided(rivals: Sequence[Found], reading: Reading) -> Found:
     """The one issued last, else the one updated last, else the highest one with the mark of a conflict."""
     left = list(rivals)
-    for field in ("issued", "updated"):
-        stamps = [_stamp(getattr(each, field), reading.calendar) for each in left]
+    for text_of in (lambda each: each.issued, _updated):
+        stamps = [_stamp(text_of(each), reading.calendar) for each in left]
         if all(stamp[0] != date.min for stamp in stamps):
             left = [each for each, stamp in zip(left, stamps, strict=True) if stamp == max(stamps)]
     best = max(left, key=lambda each: (each.result.value or Decimal(0), _BEYOND.index(each.result.comparator)))
@@ -132,7 +145,7 @@ def _decided(rivals: Sequence[Found], reading: Reading) -> Found:
             _set_aside(each, "replaced", "another value of the same sample is used", reading)
     if len(left) == 1:
         return best
-    return Found(msgspec.structs.replace(best.result, conflict=True), best.issued, best.updated)
+    return Found(msgspec.structs.replace(best.result, conflict=True), best.issued, best.meta)
 
 
 def _without_empty_panels(found: Sequence[Found], reading: Reading) -> list[Found]:

@@ -6,7 +6,8 @@ import re
 import unicodedata
 from typing import NamedTuple
 
-from cds_service.knowledge.model import Code, Concept, Knowledge, Product
+from cds_service.fhir.scales import known_codes
+from cds_service.knowledge.model import Concept, Knowledge, Product
 
 LOINC = "http://loinc.org"
 RXNORM = "http://www.nlm.nih.gov/research/umls/rxnorm"
@@ -44,7 +45,7 @@ class Terms:
     def __init__(self, knowledge: Knowledge) -> None:
         """Index the concepts, the ATC groups, the order codes and the free-text patterns."""
         self.knowledge = knowledge
-        self.results: dict[tuple[str | None, str | None], Code] = dict(knowledge.codes.items())
+        self.results = known_codes(knowledge)
         self.denied = frozenset(knowledge.denied)
         self.orderables = _orderables(knowledge)
         self._atc = dict(knowledge.atc)

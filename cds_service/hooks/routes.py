@@ -19,6 +19,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 from flask import Blueprint, Response, g, request
+from werkzeug.exceptions import RequestEntityTooLarge
 
 from cds_service.chart import Chart
 from cds_service.fhir.expected import Expected
@@ -76,10 +77,20 @@ def make_blueprint(desk: Desk) -> Blueprint:
         service, expected = desk.services[service_id]
         g.facts.update(service=service.id, hook=service.hook)
         check_media(request.headers.get("Content-Type", ""), request.headers.get("Content-Encoding", ""))
-        cards = answer(read_request(request.get_data(cache=False), service.hook), expected, desk, g.facts)
+        cards = answer(read_request(_body(), service.hook), expected, desk, g.facts)
         return Response(msgspec.json.encode({"cards": cards}), mimetype="application/json")
 
     return blueprint
+
+
+def _body() -> bytes:
+    """The body of the current call. Raises RequestEntityTooLarge."""
+    body = request.get_data(cache=False)
+    # A body that comes in chunks is cut off at the limit without a word.
+    limit = request.max_content_length
+    if request.content_length is None and limit is not None and len(body) >= limit:
+        raise RequestEntityTooLarge
+    return body
 
 
 def answer(

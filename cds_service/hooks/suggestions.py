@@ -37,22 +37,22 @@ def suggest(
 ) -> list[JSON]:
     """Suggestions for tests: one each, and first one for all of them if there is more than one.
 
-    `say` gives the words of a message id. The Epic profile takes one action a suggestion, so that the one for
+    `say` gives the words of a message id; the encoder takes nothing but plain `str`. The Epic profile takes one action a suggestion, so that the one for
     all is left out there.
     """
     actions = [
         {
             "type": "create",
-            "description": say("action", test=test.name),
+            "description": str(say("action", test=test.name)),
             "resource": service_request(test, patient_id, as_of),
         }
         for test in tests
     ]
     suggestions = [
-        {"label": say("suggestion", test=test.name), "uuid": new_uuid(), "actions": [action]}
+        {"label": str(say("suggestion", test=test.name)), "uuid": new_uuid(), "actions": [action]}
         for test, action in zip(tests, actions, strict=True)
     ]
     if len(tests) > 1 and profile != "epic":
-        everything = say("suggestion_all", count=len(tests))
+        everything = str(say("suggestion_all", count=len(tests)))
         suggestions.insert(0, {"label": everything, "uuid": new_uuid(), "actions": actions})
     return suggestions

@@ -196,7 +196,7 @@ class _Maker:
             "resourceType": "Condition",
             "clinicalStatus": _concept(f"{TERMINOLOGY}/condition-clinical", facts.status),
             "verificationStatus": _concept(f"{TERMINOLOGY}/condition-ver-status", facts.verification),
-            "code": _clinical(facts.code),
+            "code": {**_clinical(facts.code), **({"text": facts.name} if facts.name else {})},
             "onsetDateTime": self.date(facts.onset),
             "recordedDate": self.date(facts.recorded),
         }

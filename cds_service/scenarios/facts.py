@@ -82,6 +82,7 @@ class ConditionFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A diagnosis by ICD-10-CM code (`C61`) or SNOMED CT code (`sct 399068003`)."""
 
     code: str
+    name: str = ""
     status: str = "active"
     verification: str = "confirmed"
     onset: str = ""

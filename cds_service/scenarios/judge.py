@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from cds_service.knowledge.model import Knowledge
@@ -44,16 +44,15 @@ def plain(text: str) -> str:
     return _SPACES.sub(" ", _ESCAPED.sub(r"\1", text)).strip()
 
 
-def suggested_tests(card: Card, knowledge: Knowledge) -> set[str]:
-    """Tests that the card suggests to order; a code that no test has stands for itself."""
-    names = {(test.order_system, test.order_code): test.key for test in reversed(list(knowledge.tests.values()))}
+def suggested_codes(card: Card) -> dict[tuple[str, str], str]:
+    """Codes of the orders that the card suggests, with their names."""
     codings = (
         coding
         for suggestion in card.get("suggestions", ())
         for action in suggestion.get("actions", ())
         for coding in action.get("resource", {}).get("code", {}).get("coding", ())[:1]
     )
-    return {names.get((coding["system"], coding["code"]), coding["code"]) for coding in codings}
+    return {(coding["system"], coding["code"]): coding.get("display", coding["code"]) for coding in codings}
 
 
 def _topics(answer: Answer) -> list[str]:
@@ -88,9 +87,21 @@ def _one_card(expected: ExpectedCard, card: Card, knowledge: Knowledge) -> Itera
     for text in expected.not_says:
         if text.casefold() in f"{summary} {detail}".casefold():
             yield f"{expected.rule}: says {text!r}: {summary} / {detail}"
-    if expected.tests is not None and suggested_tests(card, knowledge) != set(expected.tests):
-        got = sorted(suggested_tests(card, knowledge))
-        yield f"{expected.rule}: suggests {_list(got)}; expected {_list(sorted(expected.tests))}"
+    if expected.tests is not None:
+        yield from _suggestions(expected.rule, expected.tests, suggested_codes(card), knowledge)
+
+
+def _suggestions(
+    rule: str, tests: Iterable[str], got: Mapping[tuple[str, str], str], knowledge: Knowledge
+) -> Iterator[str]:
+    """Compared are codes: two tests of the knowledge base can be one order."""
+    unknown = [key for key in tests if key not in knowledge.tests]
+    if unknown:
+        yield f"{rule}: there is no test {', '.join(unknown)}"
+    known = [knowledge.tests[key] for key in tests if key in knowledge.tests]
+    wanted = {(test.order_system, test.order_code): test.order_display for test in known}
+    if got.keys() != wanted.keys():
+        yield f"{rule}: suggests {_list(list(got.values()))}; expected {_list(list(wanted.values()))}"
 
 
 def _outcomes(case: Case, outcomes: Mapping[str, Outcome], knowledge: Knowledge) -> Iterator[str]:
@@ -98,8 +109,10 @@ def _outcomes(case: Case, outcomes: Mapping[str, Outcome], knowledge: Knowledge)
         for name in names:
             rules = [rule.id for rule in knowledge.rules if name in (rule.id, rule.topic)]
             ended = [outcomes[rule] for rule in rules if rule in outcomes]
-            if not ended:
-                yield f"{name}: was not looked at; expected {' or '.join(allowed)}"
+            if not rules:
+                yield f"{name}: there is no such rule"
+            if not ended and allowed != SILENT:
+                yield f"{name}: does not run in this hook; expected {' or '.join(allowed)}"
             for outcome in ended:
                 if outcome.result not in allowed:
                     got = f"{outcome.result} ({outcome.reason})"

@@ -94,7 +94,9 @@ def hematocrit(value: float, day: str) -> dict[str, Any]:
 
 def man_on_testosterone(hct: float) -> dict[str, Any]:
     """Begun 14 months before the day of the tests, 2026-03-15; every key answered."""
-    started = prescription("active", authoredOn="2025-01-15", dispenseRequest={"validityPeriod": {"end": "2027-01-15"}})
+    started = prescription(
+        "active", authoredOn="2025-01-15", dispenseRequest={"validityPeriod": {"end": "2027-01-15"}}
+    )
     return {
         "patient": {"resourceType": "Patient", "id": "trt-man", "birthDate": "1970-05-01", "gender": "male"},
         "labs1": bundle(hematocrit(hct, "2026-03-01")),
@@ -170,7 +172,9 @@ def test_answer(client, make_call, name):
 
 def test_a_card_offers_an_order(client, make_call):
     _, _, prefetch, _ = CASES["tests due"]
-    cards = client.post("/cds-services/hormone-therapy-patient-view", json=make_call(prefetch=prefetch)).get_json()["cards"]
+    cards = client.post("/cds-services/hormone-therapy-patient-view", json=make_call(prefetch=prefetch)).get_json()[
+        "cards"
+    ]
     assert [card for card in cards if card.get("suggestions")]
 
 

@@ -25,7 +25,9 @@ LOINC = "http://loinc.org"
 RXNORM = "http://www.nlm.nih.gov/research/umls/rxnorm"
 UCUM = "http://unitsofmeasure.org"
 QUICK = settings(
-    deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    deadline=None,
+    max_examples=150,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 
 
@@ -67,7 +69,9 @@ def medication(number: int, status: str) -> dict[str, Any]:
         },
         "dosageInstruction": [
             {
-                "timing": {"repeat": {"frequency": 1, "period": 1, "periodUnit": "wk", "boundsPeriod": {"start": "2025"}}},
+                "timing": {
+                    "repeat": {"frequency": 1, "period": 1, "periodUnit": "wk", "boundsPeriod": {"start": "2025"}}
+                },
                 "route": {"coding": [{"system": "http://snomed.info/sct", "code": "78421000"}]},
                 "doseAndRate": [{"doseQuantity": {"value": 100, "unit": "mg", "system": UCUM, "code": "mg"}}],
             }
@@ -83,7 +87,13 @@ def full_call(hook: str) -> dict[str, Any]:
         "hook": hook,
         "hookInstance": "f884bacc-b073-4de5-9cd6-06473b50f1c9",
         "fhirServer": "https://ehr.example.org/fhir",
-        "fhirAuthorization": {"access_token": "t", "token_type": "Bearer", "expires_in": 300, "scope": "x", "subject": "y"},
+        "fhirAuthorization": {
+            "access_token": "t",
+            "token_type": "Bearer",
+            "expires_in": 300,
+            "scope": "x",
+            "subject": "y",
+        },
         "extension": {"org.example.x": 1},
         "context": {
             "userId": "Practitioner/1",
@@ -117,9 +127,13 @@ def full_call(hook: str) -> dict[str, Any]:
                 result(3, "2986-8", 700, "ng/dL", "2026-03-01"),
                 result(4, "2986-8", 23, "nmol/L", "2025-01-01"),
             ),
-            "labs2": bundle({"resourceType": "OperationOutcome", "issue": [{"severity": "warning", "code": "value"}]}),
+            "labs2": bundle(
+                {"resourceType": "OperationOutcome", "issue": [{"severity": "warning", "code": "value"}]}
+            ),
             "medicationRequests": bundle(medication(1, "active"), {"resourceType": "Medication", "id": "d1"}),
-            "medicationStatements": bundle({"resourceType": "MedicationStatement", "id": "t1", "status": "active", **about}),
+            "medicationStatements": bundle(
+                {"resourceType": "MedicationStatement", "id": "t1", "status": "active", **about}
+            ),
             "conditions": bundle(
                 {
                     "resourceType": "Condition",
@@ -166,12 +180,17 @@ SCALARS = (
     | st.floats(allow_nan=False, allow_infinity=False)
     | st.text(max_size=20)
     | st.sampled_from(
-        ["", " ", "0002-12-01", "Invalid date", "2026-02-30", "9999-12-31T23:59:60Z", "2026-03-01T08:15:00+99:99"]
-        + ["p1", "Patient/p2", "#x", "urn:uuid:x", "%", "<0.1", "> 54", "final", "entered-in-error", "1e400", "Bundle"]
+        """
+        0002-12-01 2026-02-30 9999-12-31T23:59:60Z 2026-03-01T08:15:00+99:99 p1 Patient/p2 #x urn:uuid:x % <0.1 1e400
+        final entered-in-error Bundle Observation
+        """.split()
     )
+    | st.sampled_from(["", " ", "Invalid date", "> 54"])
 )
 ANYTHING = st.recursive(
-    SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3), max_leaves=6
+    SCALARS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=6,
 )
 
 
@@ -246,11 +265,7 @@ def test_any_json_as_body(service, hook, value):
 def test_any_bytes_anywhere(service, piece, start, gone):
     body = json.dumps(CALLS["order-select"]).encode()
     changed = body[:start] + piece + body[start + gone :]
-    check(
-        service.post(
-            "/cds-services/hormone-therapy-order-select", data=changed, content_type="application/json"
-        )
-    )
+    check(service.post("/cds-services/hormone-therapy-order-select", data=changed, content_type="application/json"))
 
 
 @QUICK
@@ -281,20 +296,32 @@ def test_deep_nesting_anywhere(service, place):
 
 
 PATH = st.text(st.characters(exclude_categories=["Cs"]), max_size=40) | st.sampled_from(
-    ["/", "//", "/cds-services//", "/cds-services///x", "/cds-services/../x", "/cds-services/x/feedback", "/healthz/"]
+    [
+        "/",
+        "//",
+        "/cds-services//",
+        "/cds-services///x",
+        "/cds-services/../x",
+        "/cds-services/x/feedback",
+        "/healthz/",
+    ]
 )
 WORD = st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=12)
 
 
 @QUICK
-@given(PATH, st.sampled_from(["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"]) | WORD)
+@given(
+    PATH, st.sampled_from(["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"]) | WORD
+)
 def test_any_address_and_method(service, path, method):
     check(service.open(base_url="http://localhost", path="/" + path.lstrip("/"), method=method))
 
 
 HEADER = st.sampled_from(
-    ["Content-Type", "Content-Encoding", "Content-Length", "Accept", "Accept-Encoding", "Authorization", "Host"]
-    + ["Origin", "Access-Control-Request-Headers", "If-None-Match", "Range", "Transfer-Encoding", "Expect", "Cookie"]
+    """
+    Content-Type Content-Encoding Content-Length Accept Accept-Encoding Authorization Host Origin Cookie Expect
+    Access-Control-Request-Headers If-None-Match Range Transfer-Encoding
+    """.split()
 )
 
 

@@ -67,7 +67,7 @@ def test_null_under_a_key_is_handed_on(make_call):
 
 def test_order_select(make_call):
     call = read(make_call("order-select"), "order-select")
-    assert call.selections == {"MedicationRequest/request-123"}
+    assert call.selections == frozenset({"MedicationRequest/request-123"})
     assert call.draft_orders is not None
     assert json.loads(bytes(call.draft_orders))["resourceType"] == "Bundle"
 
@@ -85,7 +85,7 @@ def test_patient_view_passes_over_orders(make_call):
 @pytest.mark.parametrize("selections", [[], ["request-123"], ["nonsense"], ["MedicationRequest/other"]])
 def test_selections_are_not_judged(make_call, selections):
     call = read(make_call("order-select", {"selections": selections}), "order-select")
-    assert call.selections == set(selections)
+    assert call.selections == frozenset(selections)
 
 
 @pytest.mark.parametrize(
@@ -173,7 +173,7 @@ CONTEXT = [
     ("patient-view", {"patientId": "a b"}, ("context.patientId", "value")),
     ("patient-view", {"patientId": "x" * 65}, ("context.patientId", "value")),
     ("patient-view", {"patientId": "1\n"}, ("context.patientId", "value")),
-    ("patient-view", {"patientId": "１"}, ("context.patientId", "value")),
+    ("patient-view", {"patientId": "\uff11"}, ("context.patientId", "value")),
     ("patient-view", {"patientId": 1}, ("context.patientId", "structure")),
     ("patient-view", {"patientId": None}, ("context.patientId", "required")),
     ("patient-view", {"userId": "Device/1"}, ("context.userId", "value")),

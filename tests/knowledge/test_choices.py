@@ -39,12 +39,13 @@ def test_default_configuration(terms: Terms) -> None:
 def test_every_switch_says_what_it_takes(terms: Terms) -> None:
     kinds = {"choice": "str", "bool": "bool", "int": "int", "decimal": "Decimal"}
     for key, spec in terms.switch_specs.items():
-        assert terms.switches[key] == spec.default
+        default = terms.switches[key]
+        assert default == spec.default
         assert spec.description
-        if spec.default is None:
+        if default is None:
             assert spec.nullable, key
         else:
-            assert type(spec.default).__name__ == kinds[spec.type], key
+            assert type(default).__name__ == kinds[spec.type], key
         assert bool(spec.allowed) == (spec.type == "choice"), key
 
 

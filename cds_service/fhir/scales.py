@@ -1,0 +1,64 @@
+"""What each unit means for each result code: worked out once for a knowledge base (1.1, unit rules 1 to 6)."""
+
+from __future__ import annotations
+
+import msgspec
+
+from cds_service.knowledge.model import Code, Knowledge, Marker
+
+
+class Scale(msgspec.Struct, frozen=True, gc=False):
+    """One unit of one code: how to convert, or why its numbers cannot be compared."""
+
+    ucum: str | None
+    """UCUM unit, '' if none was given, None if it is not known."""
+    problem: str
+    convert: bool
+    traits: frozenset[str]
+    silent: bool
+    """True if a number that cannot be compared is no fault: such results are reported so."""
+
+
+class Known(msgspec.Struct, frozen=True):
+    """A result code."""
+
+    code: Code
+    marker: Marker
+    scales: dict[str | None, Scale]
+    """By UCUM unit, for those that the marker knows, '' and None."""
+
+    def scale(self, ucum: str | None) -> Scale:
+        """The scale of any unit: one of another dimension counts as unknown."""
+        return self.scales.get(ucum) or self.scales[None]
+
+
+def known_codes(knowledge: Knowledge) -> dict[tuple[str | None, str | None], Known]:
+    """All result codes, by system and code."""
+    found: dict[tuple[str | None, str | None], Known] = {}
+    for key, code in knowledge.codes.items():
+        marker = knowledge.markers[code.marker]
+        units = (None, "", *marker.factors, *marker.not_converted)
+        found[key] = Known(code, marker, {unit: _scale(code, marker, unit) for unit in units})
+    return found
+
+
+def _scale(code: Code, marker: Marker, ucum: str | None) -> Scale:
+    traits, problem = code.traits, ""
+    if not marker.unit:
+        problem = "text"
+    elif ucum is None or (ucum and ucum not in marker.factors):
+        problem = "unknown_unit"
+    elif not ucum:
+        problem = "no_unit"
+    elif {_kind(code.unit), _kind(ucum)} == {"mass", "molar"}:
+        traits |= {"unit_against_code"}  # DQ-3: logged, the unit decides
+    silent = ucum in marker.not_converted or "mass_reported" in traits
+    if silent:
+        problem, traits = "no_value", traits | {"silent"}
+    return Scale(ucum, problem, bool(ucum) and ucum != marker.unit, traits, silent)
+
+
+def _kind(unit: str) -> str:
+    if "mol/" in unit or "eq/" in unit:
+        return "molar"
+    return "mass" if "g/" in unit else ""
