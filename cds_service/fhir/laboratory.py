@@ -153,7 +153,8 @@ class Laboratory:
     ) -> tuple[Decimal | None, Decimal | None]:
         fitting = [each for each in ranges if _is_normal(each) and _fits(each, self._patient, when)]
         narrow = [each for each in fitting if each.applies_to or each.age is not None]
-        found = {(self._end(each.low, known, ucum), self._end(each.high, known, ucum)) for each in narrow or fitting}
+        ends = ((each.low, each.high) for each in narrow or fitting)
+        found = {(self._end(low, known, ucum), self._end(high, known, ucum)) for low, high in ends}
         found.discard((None, None))
         return found.pop() if len(found) == 1 else (None, None)
 

@@ -37,8 +37,8 @@ def suggest(
 ) -> list[JSON]:
     """Suggestions for tests: one each, and first one for all of them if there is more than one.
 
-    `say` gives the words of a message id; the encoder takes nothing but plain `str`. The Epic profile takes one action a suggestion, so that the one for
-    all is left out there.
+    `say` gives the words of a message id (a kind of `str` that the encoder refuses, hence `str()`). The Epic
+    profile takes one action a suggestion, so that the one for all is left out there.
     """
     actions = [
         {

@@ -17,6 +17,8 @@ def evaluate(rules: Sequence[Rule], ctx: Context, needed: frozenset[str]) -> lis
     for marker in sorted(needed & ctx.chart.measurements.keys()):
         for newest in _newest(marker, ctx):
             problem = "conflict" if newest.conflict and not newest.problem else newest.problem
+            if "silent" in newest.traits:  # done, and not meant to be compared (SHBG by mass)
+                problem = ""
             for rule in rules if problem or newest.traits else ():
                 if problem in rule.spec["problems"]:
                     speaker = "" if rule.topic == "UNKNOWN" else rule.topic
