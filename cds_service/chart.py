@@ -19,7 +19,7 @@ Form = Literal[
 ]
 
 
-class When(msgspec.Struct, frozen=True):
+class When(msgspec.Struct, frozen=True, gc=False):
     """A FHIR date or dateTime with the precision in which it was written.
 
     `day` and `last_day` are calendar dates in the site's time zone (equal, unless only a month or a year
@@ -37,7 +37,7 @@ class When(msgspec.Struct, frozen=True):
     """True if this is the date of issue, for want of a date of collection."""
 
 
-class Measurement(msgspec.Struct, frozen=True):
+class Measurement(msgspec.Struct, frozen=True, gc=False):
     """One laboratory result of one marker.
 
     `value` is None where `problem` says why it cannot be compared. A result without a value still counts
@@ -174,6 +174,8 @@ class Order(msgspec.Struct, frozen=True):
     authored: When | None = None
     panel: str = ""
     codes: frozenset[str] = frozenset()
+    selected: bool = True
+    """Of a drafted order: True if this call is about it."""
 
 
 class Patient(msgspec.Struct, frozen=True):
@@ -207,7 +209,7 @@ class Gap(msgspec.Struct, frozen=True):
     complete_since: date | None = None
 
 
-class Refused(msgspec.Struct, frozen=True):
+class Refused(msgspec.Struct, frozen=True, gc=False):
     """A resource (or a part of one) that was not used, with the reason as a stable word and a sentence."""
 
     source: str

@@ -30,10 +30,11 @@ from cds_service.scenarios.bundles import example_cases, files, readable
 from cds_service.scenarios.facts import Case
 from cds_service.scenarios.reading import ScenarioError
 from cds_service.scenarios.run import Runner
-from cds_service.settings import Settings, SettingsError
+from cds_service.settings import GREATEST_PORT, Settings, SettingsError
 from cds_service.settings import load as load_settings
 
 TARGET = "cds_service.wsgi:app"
+PORTS = click.IntRange(1, GREATEST_PORT)
 FOLDER = click.Path(file_okay=False, path_type=Path)
 FAILED = 2
 INTERRUPTED = 130
@@ -85,12 +86,12 @@ def cli(context: click.Context) -> None:
 
 @cli.command()
 @click.option("--host", envvar="HOST", help="Address to listen on (or environment HOST; default 127.0.0.1).")
-@click.option("--port", envvar="PORT", help="Port to listen on (or environment PORT; default 8000).")
+@click.option("--port", envvar="PORT", type=PORTS, help="Port to listen on (or environment PORT; default 8000).")
 @click.option("--workers", default=1, show_default=True, type=click.IntRange(1, 256), help="Processes.")
-def serve(host: str | None, port: str | None, workers: int) -> None:
+def serve(host: str | None, port: int | None, workers: int) -> None:
     """Start the service."""
     # The workers read their settings from the environment, so that is where the options go.
-    os.environ.update({name: value for name, value in (("HOST", host), ("PORT", port)) if value})
+    os.environ.update({name: str(value) for name, value in (("HOST", host), ("PORT", port)) if value})
     settings = load_settings(os.environ)
     load_knowledge()
     _require_free(settings)
@@ -105,6 +106,7 @@ def serve(host: str | None, port: str | None, workers: int) -> None:
         port=settings.port,
         interface=Interfaces.WSGI,
         workers=workers,
+        blocking_threads=1,  # a call computes and never waits: more threads would only contend
         websockets=False,
         log_level=LogLevels.warning,
     ).serve()
@@ -143,7 +145,7 @@ def _require_free(settings: Settings) -> None:
 # -- demo --------------------------------------------------------------------------------------------
 
 
-@cli.command()
+@cli.command(short_help="Show the cards of the example patients.")
 @click.argument("patient", required=False)
 @click.option("--list", "listed", is_flag=True, help="List the example patients.")
 @click.option("--hook", type=click.Choice(get_args(HookName)), help="Fire this hook instead of the example's own.")
@@ -172,7 +174,7 @@ def _named(cases: Sequence[Case], name: str) -> Case:
     for case in cases:
         if case.id == name:
             return case
-    raise click.UsageError(f"no example is called {name!r}; there are {', '.join(case.id for case in cases)}")
+    raise click.UsageError(f"no example is called {name!r}; 'cds-service demo --list' shows them")
 
 
 # -- examples ----------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ import msgspec
 from cds_service.chart import Gap, Patient, Refused
 from cds_service.fhir import bundle
 from cds_service.fhir.bundle import Page
-from cds_service.fhir.decoding import DECODERS, UnreadableError, decode, given, head_of, members
+from cds_service.fhir.decoding import DECODERS, UnreadableError, decode, given, head_of, is_type_name, members
 from cds_service.fhir.patient import read_patient
 from cds_service.fhir.reading import NOTHING, Entry, Reading, source_of
 from cds_service.fhir.resources import PatientResource, Resource
@@ -113,25 +113,27 @@ class _Desk:
 
     def take(self, entry: Entry, position: int) -> None:
         """Read one entry, and book it if it holds a resource."""
-        raw = entry.resource
-        if not given(raw):
+        search = entry.search
+        included = search is not None and search.mode == "include"
+        try:
+            if self._decode is not None and not included:
+                resource = self._decode(entry.resource)
+                if resource.resource_type == self._guess:
+                    self._reading.came_in += 1
+                    self._read(resource, entry)
+                    return
+        except (msgspec.DecodeError, RecursionError):
+            pass
+        if not given(entry.resource):
             self._empty += 1
             return
         self._reading.came_in += 1
-        included = entry.search is not None and entry.search.mode == "include"
-        if self._decode is not None and not included:
-            try:
-                resource = self._decode(raw)
-            except (msgspec.DecodeError, RecursionError):
-                resource = None
-            if resource is not None and resource.resource_type == self._guess:
-                self._read(resource, entry)
-                return
-        self._take_odd(entry, head_of(raw), position, included)
+        self._take_odd(entry, head_of(entry.resource), position, included)
 
     def _take_odd(self, entry: Entry, head: Resource, position: int, included: bool) -> None:
         """An entry of another type than the one before, or one that needs a second look."""
         name = head.resource_type or ""
+        name = name if is_type_name(name) else ""
         if included or (name and name not in self._wanted):
             self._take_stranger(entry, name, head, included)
             return
@@ -151,7 +153,10 @@ class _Desk:
         except Exception:  # a fault of ours in one resource must neither raise nor pass for fine
             source = source_of(self._guess, resource.id)
             verdict = Refused(source, "failed", UNREADABLE, self._page.expected.covers, tell=True)
-        self._reading.book(verdict)
+        if verdict is None:
+            self._reading.used += 1
+        else:
+            self._reading.refused.append(verdict)
 
     def _unreadable(self, entry: Entry, name: str, head: Resource, position: int) -> Refused:
         source = source_of(name, head.id) if name and head.id else f"{self._page.expected.key}[{position}]"

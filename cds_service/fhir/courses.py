@@ -79,14 +79,13 @@ def _chained(pieces: Sequence[Piece], gap_days: int) -> list[list[Piece]]:
     courses: list[list[Piece]] = []
     reach = date.min
     for piece in dated:
-        if piece.start is None or piece.reach is None:
-            continue
-        if courses and (piece.start - reach).days <= gap_days:
+        start = piece.start or date.min
+        if courses and (start - reach).days <= gap_days:
             courses[-1].append(piece)
-            reach = max(reach, piece.reach)
+            reach = max(reach, piece.reach or start)
         else:
             courses.append([piece])
-            reach = piece.reach
+            reach = piece.reach or start
     if undated:
         # A record without any date says that the therapy goes on, not since when.
         running = [course for course in courses if _active(course)][-1:] or courses[-1:]
@@ -172,11 +171,7 @@ def _running_before(earlier: Sequence[Piece], day: date) -> list[Piece]:
         return []
     latest = earlier[-1].start
     unfinished = add_days(day, -RENEWAL_SLACK.days)
-    return [
-        piece
-        for piece in earlier
-        if piece.start == latest or (piece.reach or date.min) >= unfinished
-    ]
+    return [piece for piece in earlier if piece.start == latest or (piece.reach or date.min) >= unfinished]
 
 
 def _same(one: Piece, other: Piece) -> bool:

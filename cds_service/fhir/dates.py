@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from calendar import monthrange
-from datetime import date, datetime, timedelta, tzinfo
+from datetime import UTC, date, datetime, timedelta, tzinfo
 
 from cds_service.chart import When
 
+_SEPARATORS = ("T", "t", " ")
 _YEAR, _MONTH, _DAY = 4, 7, 10
 
 
@@ -39,10 +40,9 @@ class Calendar:
 
 
 def _parse(text: str, zone: tzinfo) -> When | None:
-    text = text.strip()
     try:
         if len(text) > _DAY:
-            return _timed(text, zone)
+            return _timed(text.strip(), zone)
         if len(text) == _DAY and text[4] == "-" == text[7]:
             day = date.fromisoformat(text)
             return When(day, day)
@@ -58,24 +58,23 @@ def _parse(text: str, zone: tzinfo) -> When | None:
 
 def _timed(text: str, zone: tzinfo) -> When | None:
     """A date with a time. Without an offset it stays on its calendar day."""
-    if text[10] not in "Tt " or text[4] != "-" or text[7] != "-" or text[11:13] == "24":
+    if text[10:11] not in _SEPARATORS or text[4] != "-" or text[7] != "-" or text[11:13] == "24":
         return None
     if text[16:19] == ":60":  # a leap second, which FHIR allows and Python does not
         text = f"{text[:16]}:59{text[19:]}"
-    moment = datetime.fromisoformat(text[:-1] + "+00:00" if text[-1] in "Zz" else text)
-    if moment.tzinfo is None:
-        day = moment.date()
-        moment = moment.replace(tzinfo=zone)
-    else:
-        day = _local_day(moment, zone)
-    return When(day, day, "time", moment, moment.hour, moment.minute)
-
-
-def _local_day(moment: datetime, zone: tzinfo) -> date:
+    written = datetime.fromisoformat(text[:-1] + "Z" if text[-1] == "z" else text)
+    day = written.date()
+    moment = written
     try:
-        return moment.astimezone(zone).date()
+        if written.tzinfo is None:
+            moment = written.replace(tzinfo=zone)
+        else:
+            day = written.astimezone(zone).date()
+        if moment.tzinfo is not UTC:
+            moment = moment.astimezone(UTC)  # moments of one zone compare fast, and always right
     except OverflowError:  # within a day of the first or the last date there is
-        return moment.date()
+        moment = written.replace(tzinfo=UTC)
+    return When(day, day, "time", moment, written.hour, written.minute)
 
 
 def add_days(day: date, days: int) -> date:

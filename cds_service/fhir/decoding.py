@@ -14,6 +14,7 @@ import msgspec
 from msgspec import Raw
 
 from cds_service.fhir import resources as fhir
+from cds_service.fhir.resources import ABSENT
 
 NULL = Raw(b"null")
 
@@ -66,9 +67,14 @@ class UnreadableError(ValueError):
     """JSON that is not what it should be. The message holds nothing of its content."""
 
 
+def is_type_name(text: str) -> bool:
+    """True for a word that may name a resource type; anything else is kept out of what people read."""
+    return len(text) <= MOST_CHARACTERS and text.isascii() and text.isalpha()
+
+
 def given(raw: Raw) -> bool:
     """True if the element is there and not `null`."""
-    return bool(raw) and raw != NULL
+    return raw is not ABSENT and bool(raw) and raw != NULL
 
 
 def members(raw: Raw | bytes) -> dict[str, Raw]:
@@ -177,6 +183,8 @@ def _text(raw: Raw | None) -> str | None:
 
 def decode(raw: Raw, name: str) -> Any:
     """A resource of type `name`, leniently. Raises UnreadableError."""
+    if name not in DECODERS:
+        raise UnreadableError("no type that is read")
     try:
         return DECODERS[name].decode(raw)
     except RecursionError as error:

@@ -138,9 +138,7 @@ def days_of(quantity: Quantity | None) -> int | None:
 
 def strength_of(name: str) -> tuple[tuple[str, ...], ...]:
     """The numbers with a unit in a product's name, in order: what makes two products of one agent differ."""
-    return tuple(
-        (amount, _MICROGRAM.get(unit, unit), per) for amount, unit, per in _STRENGTH.findall(fold(name))
-    )
+    return tuple((amount, _MICROGRAM.get(unit, unit), per) for amount, unit, per in _STRENGTH.findall(fold(name)))
 
 
 def form_of(drug: Drug, dosages: Sequence[Dosage], names: Sequence[str], knowledge: Knowledge) -> Form:

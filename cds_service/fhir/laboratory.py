@@ -21,7 +21,10 @@ COMPARATORS = frozenset({"<", "<=", ">", ">=", "ad"})
 FLAGS = ("HH", "LL", "AA", "H", "L", "A", "HU", "LU", "POS", "NEG", "N")
 """Interpretation codes that are kept, those that add a line to a card first."""
 INTERPRETATION = ("ObservationInterpretation", "v2/0078", "v2-0078")
-GENDER = ("http://hl7.org/fhir/administrative-gender", "http://terminology.hl7.org/CodeSystem/v3-AdministrativeGender")
+GENDER = (
+    "http://hl7.org/fhir/administrative-gender",
+    "http://terminology.hl7.org/CodeSystem/v3-AdministrativeGender",
+)
 SEX = {"male": "male", "M": "male", "female": "female", "F": "female"}
 YEARS = frozenset({"a", "year", "years", "yr", "yrs", "y"})
 
@@ -151,6 +154,8 @@ class Laboratory:
     def _fitting(
         self, ranges: Sequence[ReferenceRange], known: Known, ucum: str | None, when: When | None
     ) -> tuple[Decimal | None, Decimal | None]:
+        if len(ranges) == 1 and _is_plain(ranges[0]):
+            return self._end(ranges[0].low, known, ucum), self._end(ranges[0].high, known, ucum)
         fitting = [each for each in ranges if _is_normal(each) and _fits(each, self._patient, when)]
         narrow = [each for each in fitting if each.applies_to or each.age is not None]
         ends = ((each.low, each.high) for each in narrow or fitting)
@@ -194,6 +199,10 @@ def _judge(value: Decimal, comparator: str, text: str, unit: str, scale: Scale, 
     if not plausible(marker, value):
         return Value(None, comparator, reported, unit, "implausible", scale)
     return Value(value, comparator, reported, unit, "", scale, inferred)
+
+
+def _is_plain(each: ReferenceRange) -> bool:
+    return each.type is None and each.applies_to is None and each.age is None
 
 
 def _is_normal(each: ReferenceRange) -> bool:

@@ -21,9 +21,9 @@ from cds_service.fhir.decoding import UnreadableError, decode, given, head_of, l
 from cds_service.fhir.laboratory import Laboratory, has_value
 from cds_service.fhir.medications import other_patient
 from cds_service.fhir.reading import NOTHING, Entry, Reading, source_of
-from cds_service.fhir.resources import BareConcept, Component, Concept, Observation, Reference
+from cds_service.fhir.resources import ABSENT, BareConcept, Component, Concept, Observation, Reference
 from cds_service.fhir.scales import Known
-from cds_service.fhir.series import PENDING, USABLE, Found, in_order
+from cds_service.fhir.series import LONG_AGO, PENDING, USABLE, Found, in_order
 from cds_service.fhir.terms import LOINC
 
 IGNORED = frozenset({"cancelled", "entered-in-error", "unknown"})
@@ -63,14 +63,33 @@ class Observations:
     def read(self, observation: Observation, _: Entry) -> Refused | None:
         """Take the results of one Observation; None if there was any, else why not."""
         source = source_of("Observation", observation.id)
+        known = self._concepts.get(bytes(observation.code))
+        if (
+            known is None
+            or observation.component is not ABSENT
+            or observation.has_member is not ABSENT
+            or observation.contained is not ABSENT
+            or observation.status not in USABLE
+            or not self._subjects.get(bytes(observation.subject))
+        ):
+            return self._carefully(observation, source)
+        return self._keep(observation, known, self._sample(observation, source))
+
+    def _carefully(self, observation: Observation, source: str) -> Refused | None:
+        """The same for an Observation that is not quite like one before."""
         try:
             known = self._known(observation.code)
             if not self._is_about_patient(observation.subject):
                 return other_patient(source, markers_of(known))
-            if known is not None and not (observation.component or observation.has_member or observation.contained):
-                refused = _by_status(observation.status, source, known)
-                return refused or self._keep(observation, known, self._sample(observation, source))
-            return self._composed(observation, known, source)
+            if (
+                known is None
+                or given(observation.component)
+                or given(observation.has_member)
+                or given(observation.contained)
+            ):
+                return self._composed(observation, known, source)
+            refused = _by_status(observation.status, source, known)
+            return refused or self._keep(observation, known, self._sample(observation, source))
         except UnreadableError:
             covers = self.seen_markers(observation.code)
             return Refused(source, "unreadable", UNREADABLE, covers or NOTHING, tell=covers != NOTHING)
@@ -95,8 +114,10 @@ class Observations:
                 return refused
         sample = self._sample(observation, source)
         kept = [self._keep(part, each, sample) for part, each in parts]
-        if contained:
-            kept.extend(self._contained(observation, source))
+        try:
+            kept.extend(self._contained(observation, source) if contained else ())
+        except UnreadableError:
+            kept.append(Refused(source, "unreadable", "what it contains could not be read", NOTHING, tell=True))
         if not kept:
             return self._without_result(observation, source, known)
         return self._verdict(kept)
@@ -147,7 +168,7 @@ class Observations:
     # -- one result ----------------------------------------------------------------------------------
 
     def _keep(self, part: Component, known: Known, sample: Sample) -> Refused | None:
-        if part.data_absent_reason and given(part.data_absent_reason):
+        if part.data_absent_reason is not ABSENT and given(part.data_absent_reason):
             # With a value beside it the resource contradicts itself: neither is believed in silence.
             text, covers = "it says that there is no result", markers_of(known)
             return Refused(sample.source, "not_performed", text, covers, tell=has_value(part))
@@ -161,7 +182,7 @@ class Observations:
         laboratory = self._laboratory
         read = laboratory.value(part, known)
         low = high = None
-        if part.reference_range:
+        if part.reference_range is not ABSENT:
             low, high = laboratory.limits(part.reference_range, known, read.scale.ucum, sample.when)
         problem: Any = sample.problem or read.problem
         comparator: Any = read.comparator
@@ -179,13 +200,13 @@ class Observations:
             read.inferred,
             high,
             low,
-            laboratory.flag(part.interpretation) if part.interpretation else "",
+            "" if part.interpretation is ABSENT else laboratory.flag(part.interpretation),
             read.scale.traits,
             sample.specimen,
         )
 
     def _sample(self, observation: Observation, source: str) -> Sample:
-        when = self._when(observation)
+        when = self._reading.calendar.when(observation.effective_date_time) or self._when(observation)
         problem = ""
         if when is None or when.precision == "year":
             when, problem = None, "undated"
@@ -278,7 +299,7 @@ class Observations:
         value = loosely(raw, _VALUE) if given(raw) else Concept()
         positive = any((coding.system or "", coding.code or "") in meaning for coding in value.coding or ())
         # The newest one decides, of two of one time the positive one; one without a date is older than any other.
-        stamp = when.instant.timestamp() if when and when.instant else float("-inf")
+        stamp = when.instant if when and when.instant else LONG_AGO
         self._pregnancy.append(((when.day if when else date.min, stamp, positive, source), positive, source))
         return None
 

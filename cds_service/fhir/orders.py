@@ -19,8 +19,8 @@ class Orders:
         self.orders: list[Order] = []
         self._reading = reading
 
-    def read(self, record: ServiceRequest, drafted: bool = False) -> Refused | None:
-        """One order. A draft counts whatever its intent and status are; it is being written."""
+    def read(self, record: ServiceRequest, drafted: bool = False, selected: bool = True) -> Refused | None:
+        """One order. A draft counts whatever its intent and status are; `selected`: the call is about it."""
         source = source_of("ServiceRequest", record.id)
         if not self._reading.is_about_patient(record.subject):
             return other_patient(source, AREA)
@@ -42,6 +42,7 @@ class Orders:
                 name=(record.code.text if record.code else None) or display or found[0].name,
                 source=source,
                 drafted=drafted,
+                selected=selected,
                 authored=self._reading.calendar.when(record.authored_on),
                 panel=next((item.panel for item in found if item.panel), ""),
                 codes=frozenset(coding.code for coding in codings if coding.code),

@@ -2,7 +2,7 @@
 
     prefetch value --open_page--> entries --decode--> resource --a reader of its type--> part of the Chart
                         |                     |                        |
-                        +------- Gap          +------- Refused --------+
+                        +--- Gap              +------- Refused --------+
 
 Each resource is decoded on its own: a bad one costs only itself. No resource is dropped in silence: what came in
 is what was used plus what was refused. Nothing here raises for anything that an EHR may send.

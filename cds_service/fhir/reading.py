@@ -14,9 +14,12 @@ import msgspec
 from cds_service.chart import Gap, Refused
 from cds_service.fhir.dates import Calendar
 from cds_service.fhir.decoding import head_of
-from cds_service.fhir.resources import Element, Reference
+from cds_service.fhir.resources import ABSENT, Element, Reference
 from cds_service.fhir.terms import Terms
 from cds_service.knowledge.model import Knowledge
+
+MOST_ID = 64
+"""Characters of an id, by FHIR."""
 
 NOTHING: frozenset[str] = frozenset()
 
@@ -31,7 +34,7 @@ class Entry(Element, frozen=True):
     """Bundle.entry."""
 
     full_url: str | None = None
-    resource: msgspec.Raw = msgspec.Raw()
+    resource: msgspec.Raw = ABSENT
     search: Search | None = None
 
 
@@ -116,4 +119,4 @@ class Reading:
 
 def source_of(name: str, id_: str | None) -> str:
     """How a resource is named to people: `Observation/123`."""
-    return f"{name}/{id_}" if id_ else f"{name} (without id)"
+    return f"{name}/{id_[:MOST_ID]}" if id_ else f"{name} (without id)"

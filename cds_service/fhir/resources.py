@@ -9,6 +9,9 @@ from __future__ import annotations
 import msgspec
 from msgspec import Raw
 
+ABSENT = Raw()
+"""What a raw element holds that is not there: one object, so that `is` tells it."""
+
 
 class Element(msgspec.Struct, frozen=True, gc=False, rename="camel"):
     """Anything in a resource. Field names are those of FHIR, in the spelling of Python."""
@@ -45,7 +48,7 @@ class BareConcept(Element, frozen=True):
 class Quantity(Element, frozen=True):
     """Quantity, its number as it was written."""
 
-    value: Raw = Raw()
+    value: Raw = ABSENT
     comparator: str | None = None
     unit: str | None = None
     system: str | None = None
@@ -102,21 +105,21 @@ class Component(Element, frozen=True):
     results looks at each once.
     """
 
-    code: Raw = Raw()
+    code: Raw = ABSENT
     value_quantity: Quantity | None = None
-    interpretation: Raw = Raw()
-    reference_range: Raw = Raw()
-    data_absent_reason: Raw = Raw()
+    interpretation: Raw = ABSENT
+    reference_range: Raw = ABSENT
+    data_absent_reason: Raw = ABSENT
     value_string: str | None = None
-    value_codeable_concept: Raw = Raw()
-    value_integer: Raw = Raw()
-    value_range: Raw = Raw()
-    value_ratio: Raw = Raw()
-    value_boolean: Raw = Raw()
-    value_date_time: Raw = Raw()
-    value_time: Raw = Raw()
-    value_period: Raw = Raw()
-    value_sampled_data: Raw = Raw()
+    value_codeable_concept: Raw = ABSENT
+    value_integer: Raw = ABSENT
+    value_range: Raw = ABSENT
+    value_ratio: Raw = ABSENT
+    value_boolean: Raw = ABSENT
+    value_date_time: Raw = ABSENT
+    value_time: Raw = ABSENT
+    value_period: Raw = ABSENT
+    value_sampled_data: Raw = ABSENT
 
 
 class Resource(Element, frozen=True):
@@ -132,14 +135,14 @@ class Observation(Component, frozen=True):
     resource_type: str | None = None
     id: str | None = None
     status: str | None = None
-    subject: Raw = Raw()
+    subject: Raw = ABSENT
     effective_date_time: str | None = None
     issued: str | None = None
     specimen: BareReference | None = None
-    meta: Raw = Raw()
-    component: Raw = Raw()
-    has_member: Raw = Raw()
-    contained: Raw = Raw()
+    meta: Raw = ABSENT
+    component: Raw = ABSENT
+    has_member: Raw = ABSENT
+    contained: Raw = ABSENT
     effective_period: Period | None = None
     effective_instant: str | None = None
 
@@ -154,10 +157,10 @@ class CodeableReference(Element, frozen=True):
 class Repeat(Element, frozen=True):
     """Timing.repeat."""
 
-    frequency: Raw = Raw()
-    frequency_max: Raw = Raw()
-    period: Raw = Raw()
-    period_max: Raw = Raw()
+    frequency: Raw = ABSENT
+    frequency_max: Raw = ABSENT
+    period: Raw = ABSENT
+    period_max: Raw = ABSENT
     period_unit: str | None = None
     bounds_period: Period | None = None
 
@@ -173,7 +176,7 @@ class DoseAndRate(Element, frozen=True):
     """Dosage.doseAndRate."""
 
     dose_quantity: Quantity | None = None
-    dose_range: Raw = Raw()
+    dose_range: Raw = ABSENT
 
 
 class Dosage(Element, frozen=True):
@@ -192,7 +195,7 @@ class DispenseRequest(Element, frozen=True):
 
     validity_period: Period | None = None
     expected_supply_duration: Quantity | None = None
-    number_of_repeats_allowed: Raw = Raw()
+    number_of_repeats_allowed: Raw = ABSENT
 
 
 class Drug(Resource, frozen=True):
@@ -203,7 +206,7 @@ class Drug(Resource, frozen=True):
     medication_codeable_concept: Concept | None = None
     medication_reference: Reference | None = None
     medication: CodeableReference | None = None
-    contained: Raw = Raw()
+    contained: Raw = ABSENT
 
 
 class MedicationRequest(Drug, frozen=True):
@@ -214,7 +217,7 @@ class MedicationRequest(Drug, frozen=True):
     authored_on: str | None = None
     dosage_instruction: list[Dosage] | None = None
     dispense_request: DispenseRequest | None = None
-    prior_prescription: Raw = Raw()
+    prior_prescription: Raw = ABSENT
 
 
 class Adherence(Element, frozen=True):

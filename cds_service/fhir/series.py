@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 
 import msgspec
@@ -24,7 +24,9 @@ _BEYOND = ("<", "<=", "", "ad", ">=", ">")
 _META = msgspec.json.Decoder(Meta)
 
 Moment = datetime | date
-Stamp = tuple[date, float]
+Stamp = tuple[date, datetime]
+LONG_AGO = datetime.min.replace(tzinfo=UTC)
+NEVER: Stamp = (date.min, LONG_AGO)
 
 
 class Found(msgspec.Struct, frozen=True, gc=False):
@@ -52,14 +54,15 @@ def _ordered(found: Sequence[Found], calendar: Calendar) -> tuple[Measurement, .
     return tuple(result for _, result in keyed)
 
 
-def _recency(each: Found, calendar: Calendar) -> tuple[date, bool, float, Stamp, str, str]:
+def _recency(each: Found, calendar: Calendar) -> tuple[date, bool, datetime, Stamp, str, str]:
     """By day; a timed result is later than a date-only one, two date-only ones go by `issued`."""
-    when = each.result.when
+    result = each.result
+    when = result.when
     if when is None:
-        return date.min, False, 0.0, (date.min, 0.0), each.result.source, each.result.code
+        return date.min, False, LONG_AGO, NEVER, result.source, result.code
     if when.instant is not None:
-        return when.day, True, when.instant.timestamp(), (date.min, 0.0), each.result.source, each.result.code
-    return when.day, False, 0.0, _stamp(each.issued, calendar), each.result.source, each.result.code
+        return when.day, True, when.instant, NEVER, result.source, result.code
+    return when.day, False, LONG_AGO, _stamp(each.issued, calendar), result.source, result.code
 
 
 def _updated(each: Found) -> str | None:
@@ -71,9 +74,7 @@ def _updated(each: Found) -> str | None:
 
 def _stamp(text: str | None, calendar: Calendar) -> Stamp:
     when = calendar.when(text)
-    if when is None:
-        return date.min, 0.0
-    return when.day, when.instant.timestamp() if when.instant else 0.0
+    return NEVER if when is None else (when.day, when.instant or LONG_AGO)
 
 
 def _one_a_sample(found: Sequence[Found], reading: Reading) -> Sequence[Found]:
@@ -137,7 +138,7 @@ def _decided(rivals: Sequence[Found], reading: Reading) -> Found:
     left = list(rivals)
     for text_of in (lambda each: each.issued, _updated):
         stamps = [_stamp(text_of(each), reading.calendar) for each in left]
-        if all(stamp[0] != date.min for stamp in stamps):
+        if all(stamp != NEVER for stamp in stamps):
             left = [each for each, stamp in zip(left, stamps, strict=True) if stamp == max(stamps)]
     best = max(left, key=lambda each: (each.result.value or Decimal(0), _BEYOND.index(each.result.comparator)))
     for each in rivals:

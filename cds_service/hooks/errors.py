@@ -34,8 +34,6 @@ _HTTP: dict[int, tuple[IssueType, str]] = {
     404: ("not-found", "Nothing is served at this address; GET /cds-services lists the services."),
     405: ("not-supported", "This method is not answered here; the Allow header names those that are."),
     408: ("timeout", "The request took too long to arrive."),
-    413: ("too-long", "The body is larger than this service accepts."),
-    415: ("not-supported", "This media type is not read here; expected application/json."),
     429: ("throttled", "Too many requests; the Retry-After header tells when to come back."),
 }
 _ANY_OTHER: tuple[IssueType, str] = ("processing", "The request could not be answered.")

@@ -25,15 +25,13 @@ _SECURITY = (
 
 def preflight() -> Response:
     """Answer to OPTIONS at any address; `add_cors` completes it."""
-    return Response(
-        status=204,
-        headers={
-            "Allow": METHODS,
-            "Access-Control-Allow-Methods": METHODS,
-            "Access-Control-Allow-Headers": REQUEST_HEADERS,
-            "Access-Control-Max-Age": PREFLIGHT_SECONDS,
-        },
-    )
+    response = Response(status=204)
+    del response.headers["Content-Type"]
+    response.headers["Allow"] = METHODS
+    response.headers["Access-Control-Allow-Methods"] = METHODS
+    response.headers["Access-Control-Allow-Headers"] = REQUEST_HEADERS
+    response.headers["Access-Control-Max-Age"] = PREFLIGHT_SECONDS
+    return response
 
 
 def add_cors(response: Response, origin: str, allowed: frozenset[str]) -> None:

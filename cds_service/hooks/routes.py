@@ -32,6 +32,10 @@ from cds_service.hooks.request import HookRequest, check_media, read_request
 from cds_service.knowledge.model import Knowledge
 from cds_service.rules.engine import evaluate
 from cds_service.rules.outcome import Evaluation
+from cds_service.settings import MEBIBYTE
+
+MOST_TAKEN = 64 * MEBIBYTE
+"""How much of a body that is too large is let in before the connection is closed."""
 
 
 class Desk(msgspec.Struct, frozen=True):
@@ -71,26 +75,40 @@ def make_blueprint(desk: Desk) -> Blueprint:
     @blueprint.post("/cds-services/<service_id>")
     @blueprint.post("/cds-services//<service_id>")
     def call(service_id: str) -> Response:
+        body = _body()
         if service_id not in desk.services:
             text = "no service of this id; GET /cds-services lists them"
             raise HookError(404, [Problem("not-found", text)])
         service, expected = desk.services[service_id]
-        g.facts.update(service=service.id, hook=service.hook)
+        facts = g.facts
+        facts.update(service=service.id, hook=service.hook)
         check_media(request.headers.get("Content-Type", ""), request.headers.get("Content-Encoding", ""))
-        cards = answer(read_request(_body(), service.hook), expected, desk, g.facts)
+        cards = answer(read_request(body, service.hook), expected, desk, facts)
         return Response(msgspec.json.encode({"cards": cards}), mimetype="application/json")
 
     return blueprint
 
 
 def _body() -> bytes:
-    """The body of the current call. Raises RequestEntityTooLarge."""
-    body = request.get_data(cache=False)
-    # A body that comes in chunks is cut off at the limit without a word.
-    limit = request.max_content_length
-    if request.content_length is None and limit is not None and len(body) >= limit:
-        raise RequestEntityTooLarge
-    return body
+    """The body of the current call. Raises HookError (413)."""
+    limit = request.max_content_length or MOST_TAKEN
+    try:
+        body = request.get_data(cache=False)
+        # A body that comes in chunks is cut off at the limit without a word.
+        if request.content_length is not None or len(body) < limit:
+            return body
+    except RequestEntityTooLarge:
+        pass
+    _take_rest()
+    raise HookError(413, [Problem("too-long", f"body: expected at most {limit // MEBIBYTE} MiB")])
+
+
+def _take_rest() -> None:
+    """Let the rest of a body come in and forget it: a client that is cut off while it sends reads no answer."""
+    left = min(request.content_length or MOST_TAKEN, MOST_TAKEN)
+    stream = request.environ["wsgi.input"]
+    while left > 0 and (part := stream.read(min(left, MEBIBYTE))):
+        left -= len(part)
 
 
 def answer(

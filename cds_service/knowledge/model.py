@@ -225,6 +225,17 @@ class Milestone(msgspec.Struct, frozen=True):
     every: int | None = None
     look_back: str = ""
     """Marks a baseline: switch that says how many days before the start a result counts."""
+    after_last: bool = False
+    """True: `target` and `overdue_after` count from the last result of each test, not from the start, and so does
+    `again`, from when on a test is due."""
+    again: int = 0
+
+
+class Variant(msgspec.Struct, frozen=True):
+    """A schedule that takes the place of the site's choice for some patients."""
+
+    when: Any
+    profile: str
 
 
 class Schedule(msgspec.Struct, frozen=True):
@@ -239,6 +250,9 @@ class Schedule(msgspec.Struct, frozen=True):
     yearly_due_days: int
     yearly_overdue_days: int
     evidence: tuple[Evidence, ...]
+    clock: Literal["start", "change"] = "start"
+    """`change`: the milestones start again at each change of dose or product."""
+    differs: str = ""
 
 
 class Note(msgspec.Struct, frozen=True):
@@ -299,6 +313,7 @@ class Protocol(msgspec.Struct, frozen=True):
     schedules: Mapping[str, Schedule]
     profile_switch: str
     """Switch that picks among `schedules`."""
+    variants: tuple[Variant, ...] = ()
 
 
 class Knowledge(msgspec.Struct, frozen=True):

@@ -11,7 +11,7 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cds_service.knowledge.model import Evidence, Item, Milestone, Note, Protocol, Rule, Schedule
+from cds_service.knowledge.model import Evidence, Item, Milestone, Note, Protocol, Rule, Schedule, Variant
 from cds_service.knowledge.needs import named
 from cds_service.knowledge.yaml_file import Document, Problem, read
 
@@ -92,6 +92,7 @@ def _protocol(document: Document, shared: Mapping[str, Any]) -> Protocol:
         applies=expand(head.get("applies"), shared),
         schedules={name: _schedule(name, plan, shared) for name, plan in plans["profiles"].items()},
         profile_switch=plans["switch"],
+        variants=tuple(Variant(expand(v["when"], shared), v["profile"]) for v in plans.get("variants", ())),
     )
 
 
@@ -104,6 +105,8 @@ def _schedule(profile: str, plan: Mapping[str, Any], shared: Mapping[str, Any]) 
         yearly_due_days=plan["yearly"]["due_days"],
         yearly_overdue_days=plan["yearly"]["overdue_days"],
         evidence=_evidence(plan),
+        clock=plan.get("clock", "start"),
+        differs=plan.get("differs", ""),
     )
 
 
@@ -118,6 +121,8 @@ def _milestone(data: Mapping[str, Any], shared: Mapping[str, Any]) -> Milestone:
         items=tuple(_item(item, shared) for item in data["items"]),
         every=data.get("every"),
         look_back=data.get("look_back", ""),
+        after_last="again" in data,
+        again=data.get("again", 0),
     )
 
 

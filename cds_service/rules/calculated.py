@@ -109,8 +109,30 @@ def _nearest(series: tuple[Measurement, ...], day: date, within: int) -> Measure
     return min(near, key=lambda m: abs(((m.day or day) - day).days), default=None)
 
 
+def _ratio(rule: Rule, ctx: Context) -> tuple[str, Finding | None]:
+    """A plain ratio of two results of one day, times a constant: `factor` x numerator / denominator.
+
+    `numerator_factor` converts the numerator from its canonical unit to that of the definition (5.2 to 5.4).
+    """
+    spec = rule.spec
+    pair = _same_day(spec["inputs"]["numerator"], spec["inputs"]["denominator"], ctx, ctx.days(None))
+    if pair is None or not pair[0].value or not pair[1].value:
+        return "no pair of results of one day", None
+    constants = {name: Decimal(value) for name, value in spec["constants"].items()}
+    numerator = pair[0].value / constants["numerator_per_unit"]
+    ratio = constants["factor"] * numerator / pair[1].value
+    values = {"numerator": pair[0], "denominator": pair[1], "ratio": ratio}
+    line = Line(f"calculated_{spec['formula']}", values)
+    return "calculated", Finding(
+        rule=rule, indicator=rule.indicator, marker=pair[0].marker, result=pair[0], lines=(line,), values=values
+    )
+
+
 FORMULAS: Mapping[str, Callable[[Rule, Context], tuple[str, Finding | None]]] = {
     "free_testosterone": _free_testosterone,
+    "free_androgen_index": _ratio,
+    "testosterone_estradiol_ratio": _ratio,
+    "ft3_rt3_ratio": _ratio,
 }
 
 

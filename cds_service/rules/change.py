@@ -15,11 +15,14 @@ from cds_service.rules.context import Context
 from cds_service.rules.lines import about_facts, about_result, newer_not_comparable
 from cds_service.rules.outcome import Doubt, Finding, Line, Outcome
 from cds_service.rules.predicates import Truth, names
+from cds_service.rules.series import ceiling, fall, fit, from_lowest, rounded, velocity
 from cds_service.rules.threshold import adjust
+
+SERIES = {"slope_above": velocity, "rise_from_lowest": from_lowest, "fall_less_than_percent": fall}
 
 
 def evaluate(rule: Rule, truth: Truth, ctx: Context) -> Outcome:
-    """Judge a rise (`rise_above`) or a projected crossing (`projected_above`)."""
+    """Judge a rise from baseline (`rise_above`), a projected crossing (`projected_above`) or a whole series."""
     course = ctx.course(names(rule.spec["therapy"]))
     if course is None or course.start is None:
         return Outcome(rule.id, "not applicable", "start of the therapy not known")
@@ -28,6 +31,9 @@ def evaluate(rule: Rule, truth: Truth, ctx: Context) -> Outcome:
     doubts = ctx.doubts(rule.spec["marker"], since)
     if "rise_above" in rule.spec:
         return _rise(rule, truth, ctx, course.start, since, doubts)
+    for field, judge in SERIES.items():
+        if field in rule.spec:
+            return judge(rule, truth, ctx, course, doubts)
     return _projected(rule, truth, ctx, course.start, doubts)
 
 
@@ -43,12 +49,15 @@ def _rise(rule: Rule, truth: Truth, ctx: Context, start: date, low: date, doubts
     if not ctx.recent(latest.day, ctx.days(spec.get("max_age_days"))) or day > spec["to_day"]:
         return Outcome(rule.id, "not applicable", f"latest sample is of day {day}")
     now, then = adjust(latest, spec.get("adjust"), ctx), adjust(baseline, spec.get("adjust"), ctx)
+    doubts = (*doubts, *now.doubts, *then.doubts)
     if not now.interpretable or not then.interpretable:
         doubt = Doubt("not_against_baseline", spec["marker"], {"result": latest})
         return Outcome(rule.id, "unknown", "falling on a drug", (doubt, *doubts))
     value, base = ctx.shown(latest, now.factor), ctx.shown(baseline, then.factor)
     limit = ctx.limit(spec["rise_above"])
     passed = passes(value - base, latest.comparator, ">", limit)
+    if passed and latest.comparator:
+        passed = None  # A bound is never a term of a calculation (4.1.6).
     if not passed:
         if passed is None:
             doubts = (Doubt("comparator", spec["marker"], {"result": latest}), *doubts)
@@ -95,10 +104,10 @@ def _projected(rule: Rule, truth: Truth, ctx: Context, start: date, doubts: tupl
     slope, intercept = fit([(x, y) for _, x, y in values])
     if slope <= 0 or values[0][2] > limit:
         return Outcome(rule.id, "unknown" if doubts else "fine", f"slope {float(slope):.4f} a day", doubts)
-    crossing = first + timedelta(days=ceiling((Fraction(limit) - intercept) / slope))
-    if (crossing - ctx.as_of).days > spec["within_days"]:
-        return Outcome(rule.id, "unknown" if doubts else "fine", f"crossing on {crossing}", doubts)
-    monthly = _decimal(slope * 30)
+    days_to_limit = ceiling((Fraction(limit) - intercept) / slope)
+    if days_to_limit - (ctx.as_of - first).days > spec["within_days"]:
+        return Outcome(rule.id, "unknown" if doubts else "fine", f"crossing on day {days_to_limit}", doubts)
+    crossing = first + timedelta(days=days_to_limit)
     finding = Finding(
         rule=rule,
         indicator=rule.indicator,
@@ -110,28 +119,7 @@ def _projected(rule: Rule, truth: Truth, ctx: Context, start: date, doubts: tupl
         earlier=tuple(points[1:]),
         facts=truth.facts,
         lines=tuple(about_facts(truth.facts)),
-        values={"crossing": max(crossing, ctx.as_of), "slope": monthly, "count": len(points)},
+        values={"crossing": max(crossing, ctx.as_of), "slope": rounded(slope * 30), "count": len(points)},
         doubts=doubts,
     )
     return Outcome(rule.id, "finding", f"crossing on {crossing}", doubts, finding)
-
-
-def fit(points: list[tuple[int, Decimal]]) -> tuple[Fraction, Fraction]:
-    """Least-squares line through (day, value): exact (slope per day, value at day 0)."""
-    count = len(points)
-    mean_x = Fraction(sum(x for x, _ in points), count)
-    mean_y = sum((Fraction(y) for _, y in points), Fraction(0)) / count
-    spread = sum(((x - mean_x) ** 2 for x, _ in points), Fraction(0))
-    shared = sum(((x - mean_x) * (Fraction(y) - mean_y) for x, y in points), Fraction(0))
-    slope = shared / spread
-    return slope, mean_y - slope * mean_x
-
-
-def ceiling(number: Fraction) -> int:
-    """Least whole number not below `number`."""
-    return -(-number.numerator // number.denominator)
-
-
-def _decimal(number: Fraction) -> Decimal:
-    """Three decimals, for showing."""
-    return (Decimal(number.numerator) / Decimal(number.denominator)).quantize(Decimal("0.001"))

@@ -98,7 +98,7 @@ def _needed(rules: list[Rule], outcomes: list[Outcome], ctx: Context) -> frozens
     for rule in live:
         if rule.kind == "schedule":
             protocol = next(p for p in ctx.knowledge.protocols if p.key == rule.protocol)
-            plan = protocol.schedules[ctx.switch(protocol.profile_switch)]
+            plan = schedule.plan_of(protocol, ctx)
             tests.update(item.test for milestone in plan.milestones for item in milestone.items)
     return quality.needed_by((r for r in live if r.kind != "calculated"), tests, ctx.knowledge)
 
@@ -119,7 +119,7 @@ def _settle(
     found = {o.rule: o.finding for o in outcomes if o.finding is not None}
     silenced = {victim for finding in found.values() for victim in finding.rule.suppresses}
     standing = {name: finding for name, finding in found.items() if name not in silenced}
-    lines, merged = _merge(standing)
+    lines, merged = _merge(standing, ctx)
     findings = [
         _finish(finding, lines.get(name, ()), ctx) for name, finding in standing.items() if name not in merged
     ]
@@ -133,12 +133,13 @@ def _settle(
     return Evaluation(ctx.hook, ctx.as_of, told, tuple(findings), doubts, protocols)
 
 
-def _merge(standing: dict[str, Finding]) -> tuple[dict[str, tuple[Line, ...]], set[str]]:
+def _merge(standing: dict[str, Finding], ctx: Context) -> tuple[dict[str, tuple[Line, ...]], set[str]]:
     """Findings that become a line in another rule's card."""
     lines: dict[str, tuple[Line, ...]] = {}
     merged: set[str] = set()
     for name, finding in standing.items():
         hosts = [host for host in finding.rule.line_in if host in standing and host != name]
+        hosts += _hosts_by_assay(finding, standing, ctx)
         hosts = [host for host in hosts if not standing[host].rule.line_only]
         if hosts or finding.rule.line_only:
             merged.add(name)
@@ -146,6 +147,15 @@ def _merge(standing: dict[str, Finding]) -> tuple[dict[str, tuple[Line, ...]], s
             extra = finding.lines if finding.rule.kind == "calculated" else (_as_line(finding),)
             lines[host] = (*lines.get(host, ()), *extra)
     return lines, merged
+
+
+def _hosts_by_assay(finding: Finding, standing: dict[str, Finding], ctx: Context) -> list[str]:
+    """Findings whose marker is measured by the kind of assay that this one is about (biotin, 4.9)."""
+    assay = finding.rule.spec.get("line_in_assay")
+    markers = ctx.knowledge.markers
+    return [
+        name for name, other in standing.items() if assay and other.marker and markers[other.marker].assay == assay
+    ]
 
 
 def _as_line(finding: Finding) -> Line:

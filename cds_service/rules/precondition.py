@@ -12,7 +12,7 @@ from cds_service.knowledge.needs import named
 from cds_service.rules.context import Context
 from cds_service.rules.lines import about_facts, about_result
 from cds_service.rules.outcome import Finding, Line, Outcome
-from cds_service.rules.predicates import Truth, holds
+from cds_service.rules.predicates import Truth, holds, urgency
 
 
 def evaluate(rule: Rule, truth: Truth, ctx: Context) -> Outcome:
@@ -40,11 +40,8 @@ def evaluate(rule: Rule, truth: Truth, ctx: Context) -> Outcome:
 
 
 def indicator_for(rule: Rule, conditions: list[Condition], ctx: Context) -> Indicator:
-    """The rule's urgency, raised by a site switch; unconfirmed diagnoses downgrade critical to warning (2.4)."""
-    indicator = rule.indicator
-    for switch, raised in rule.spec.get("indicator_switch", {}).items():
-        if ctx.switch(switch):
-            indicator = raised
+    """The rule's urgency for this patient; unconfirmed diagnoses downgrade critical to warning (2.4)."""
+    indicator = urgency(rule, ctx)
     if indicator == "critical" and conditions and all(condition.uncertain for condition in conditions):
         return "warning"
     return indicator

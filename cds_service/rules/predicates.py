@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 
 from cds_service.chart import Condition, Draft, Measurement, Therapy
+from cds_service.knowledge.model import Indicator, Rule
 from cds_service.rules.compare import OPERATORS, passes
 from cds_service.rules.context import Context, months_before
 from cds_service.rules.outcome import Doubt, Fact
@@ -38,6 +39,15 @@ def holds(tree: Any, ctx: Context) -> Truth:
         return YES
     ((name, spec),) = tree.items() if len(tree) == 1 else (("all", [{k: v} for k, v in tree.items()]),)
     return LEAVES[name](spec, ctx)
+
+
+def urgency(rule: Rule, ctx: Context) -> Indicator:
+    """The rule's indicator, changed where one of its `indicator_when` conditions holds."""
+    for change in rule.spec.get("indicator_when", ()):
+        if holds(change["when"], ctx).holds:
+            changed: Indicator = change["indicator"]
+            return changed
+    return rule.indicator
 
 
 def _all(specs: Any, ctx: Context) -> Truth:
@@ -157,13 +167,14 @@ def _state_fits(condition: Condition, spec: Any, ctx: Context, concepts: frozens
 
 def _is_recent(condition: Condition, spec: Any, ctx: Context) -> bool | None:
     """Onset later than today minus n calendar months; any day of a partial date counts (0.4.12)."""
-    if "within_months" not in spec:
+    if "within_months" not in spec and "before_months" not in spec:
         return True
     when = condition.onset or condition.recorded
     if when is None:
         return None
-    earliest = months_before(ctx.as_of, ctx.days(spec["within_months"]))
-    return when.last_day > earliest
+    if "before_months" in spec:
+        return when.last_day < months_before(ctx.as_of, ctx.days(spec["before_months"]))
+    return when.last_day > months_before(ctx.as_of, ctx.days(spec["within_months"]))
 
 
 def _procedure(spec: Any, ctx: Context) -> Truth:
@@ -251,6 +262,21 @@ def _result(spec: Any, ctx: Context) -> Truth:
     return Truth(None, (), doubts) if doubts else NO
 
 
+def _ordered(spec: Any, ctx: Context) -> Truth:
+    """A test order is drafted in this call that brings one of the markers."""
+    wanted = names(spec["marker"])
+    found = tuple(
+        order for order in ctx.chart.orders if order.drafted and order.selected and order.markers & wanted
+    )
+    return Truth(True, found) if found else NO
+
+
+def _reference_range(spec: Any, ctx: Context) -> Truth:
+    """The latest comparable result of a marker came with an upper reference limit."""
+    series = ctx.comparable(spec["marker"], ctx.days(None))
+    return YES if series and series[0].reference_high is not None else NO
+
+
 def _has_result(spec: Any, ctx: Context) -> Truth:
     """Results of a marker on at least `count` different days within so many days."""
     within = ctx.days(spec["within_days"])
@@ -327,6 +353,8 @@ LEAVES: dict[str, Callable[[Any, Context], Truth]] = {
     "observed_pregnancy": _observed_pregnancy,
     "result": _result,
     "has_result": _has_result,
+    "ordered": _ordered,
+    "reference_range": _reference_range,
     "pair": _pair,
     "weekly_dose": _weekly_dose,
 }

@@ -32,6 +32,9 @@ class Open(msgspec.Struct, frozen=True):
     number: int = 0
     baseline: str = ""
     """Switch that says how far back a result counts; '' unless this is the baseline."""
+    again: tuple[int, int] | None = None
+    """Days after the last result of a test from which it is due, and after which it is overdue; `target` and
+    `overdue_from` mean nothing then."""
 
 
 class Status(msgspec.Struct, frozen=True):
@@ -47,24 +50,33 @@ class Status(msgspec.Struct, frozen=True):
 
 def evaluate(rule: Rule, truth: Truth, ctx: Context) -> Outcome:
     """Say which tests of the protocol's open milestone are missing."""
-    protocol = _protocol(rule, ctx)
-    schedule = protocol.schedules[ctx.switch(protocol.profile_switch)]
+    schedule = plan_of(_protocol(rule, ctx), ctx)
     if rule.spec.get("milestone") == "baseline":
         return _at_order(rule, truth, schedule, ctx)
     course = ctx.course(frozenset(schedule.anchor))
     if course is None:
         return Outcome(rule.id, "not applicable", "no current course")
-    if course.start is None:
+    start = course.dose_changed or course.start if schedule.clock == "change" else course.start
+    if start is None and not schedule.milestones[0].after_last:
         statuses = [_yearly(item, schedule, ctx) for item in _asked(schedule.yearly, ctx)]
         return _outcome(rule, (course,), None, statuses, ctx)
-    opened = open_milestone(schedule, course.start, ctx.as_of)
-    following = next_target(schedule, course.start, ctx.as_of)
+    start = start or date.min
+    opened = open_milestone(schedule, start, ctx.as_of)
+    following = next_target(schedule, start, ctx.as_of)
     if opened is None:
         return Outcome(rule.id, "fine", "no milestone is open", next_due=following)
     statuses = [_status(item, opened, ctx) for item in _asked(opened.items, ctx)]
     outcome = _outcome(rule, (course,), opened, statuses, ctx)
-    waiting = outcome.result == "finding" and opened.target >= ctx.as_of
+    waiting = outcome.result == "finding" and opened.again is None and opened.target >= ctx.as_of
     return msgspec.structs.replace(outcome, next_due=opened.target if waiting else following)
+
+
+def plan_of(protocol: Protocol, ctx: Context) -> Schedule:
+    """The schedule of a protocol for this patient: a variant whose condition holds, else the site's choice."""
+    for variant in protocol.variants:
+        if holds(variant.when, ctx).holds:
+            return protocol.schedules[variant.profile]
+    return protocol.schedules[ctx.switch(protocol.profile_switch)]
 
 
 def _protocol(rule: Rule, ctx: Context) -> Protocol:
@@ -89,6 +101,10 @@ def open_milestone(schedule: Schedule, start: date, today: date) -> Open | None:
     if milestone.closes is not None and not milestone.every and day >= milestone.closes:
         return None
 
+    if milestone.after_last:
+        again = (milestone.again, milestone.overdue_after)
+        return Open(milestone.key, milestone.name, today, today, date.max, milestone.items, again=again)
+
     def on(number: int) -> date:
         return start + timedelta(days=number + offset)
 
@@ -111,7 +127,7 @@ def next_target(schedule: Schedule, start: date, today: date) -> date | None:
     for milestone in schedule.milestones:
         shift = 0
         if milestone.opens <= day:
-            if not milestone.every:
+            if not milestone.every or milestone.after_last:
                 continue
             shift = (day - milestone.opens) // milestone.every + 1
         coming.append(milestone.target + shift * (milestone.every or 0))
@@ -124,10 +140,12 @@ def _asked(items: Iterable[Item], ctx: Context) -> list[Item]:
 
 
 def _status(item: Item, opened: Open, ctx: Context) -> Status:
+    test = ctx.knowledge.tests[item.test]
+    if opened.again is not None:
+        return _after_last(test, *opened.again, ctx)
     opens = opened.opens
     if opened.baseline:
         opens = opened.target - timedelta(days=ctx.switch(item.look_back or opened.baseline))
-    test = ctx.knowledge.tests[item.test]
     overdue = ctx.as_of >= opened.overdue_from
     done = done_since(test, opens, ctx)
     if done is not None:
@@ -135,14 +153,19 @@ def _status(item: Item, opened: Open, ctx: Context) -> Status:
     return _missing(test, opens, overdue, ctx)
 
 
-def _yearly(item: Item, schedule: Schedule, ctx: Context) -> Status:
-    test = ctx.knowledge.tests[item.test]
-    fresh = ctx.as_of - timedelta(days=schedule.yearly_due_days - 1)
+def _after_last(test: Test, again: int, overdue_after: int, ctx: Context) -> Status:
+    """A test that is due so many days after its own last result."""
+    fresh = ctx.as_of - timedelta(days=again - 1)
     done = done_since(test, fresh, ctx)
     if done is not None:
         return Status(test, done=done)
-    tolerated = ctx.as_of - timedelta(days=schedule.yearly_overdue_days)
+    tolerated = ctx.as_of - timedelta(days=overdue_after)
     return _missing(test, fresh, done_since(test, tolerated, ctx) is None, ctx)
+
+
+def _yearly(item: Item, schedule: Schedule, ctx: Context) -> Status:
+    test = ctx.knowledge.tests[item.test]
+    return _after_last(test, schedule.yearly_due_days, schedule.yearly_overdue_days, ctx)
 
 
 def _missing(test: Test, opens: date, overdue: bool, ctx: Context) -> Status:

@@ -16,7 +16,7 @@ from cds_service.rules.compare import OPERATORS, passes
 from cds_service.rules.context import Context, supplies_on
 from cds_service.rules.lines import about_facts, about_result, newer_not_comparable
 from cds_service.rules.outcome import Doubt, Finding, Line, Outcome
-from cds_service.rules.predicates import Truth, names
+from cds_service.rules.predicates import Truth, names, urgency
 
 
 class Adjusted(msgspec.Struct, frozen=True):
@@ -26,6 +26,8 @@ class Adjusted(msgspec.Struct, frozen=True):
     lines: tuple[Line, ...] = ()
     interpretable: bool = True
     """False if the result cannot be compared with an earlier one."""
+    doubts: tuple[Doubt, ...] = ()
+    """Why the drug may be taken though it is not seen."""
 
 
 class Limit(msgspec.Struct, frozen=True):
@@ -37,14 +39,23 @@ class Limit(msgspec.Struct, frozen=True):
     """`laboratory` if it is the reference limit of the result itself."""
 
 
+BEST_FIRST = ("finding", "unknown", "fine", "not applicable")
+
+
 def evaluate(rule: Rule, truth: Truth, ctx: Context) -> Outcome:
-    """Compare the latest comparable result within `max_age_days` with the rule's limit."""
-    spec = rule.spec
+    """Compare the latest comparable result within `max_age_days` with the limit; `any_of` gives several."""
+    outcomes = [_evaluate_one(rule, spec, truth, ctx) for spec in rule.spec.get("any_of", (rule.spec,))]
+    return min(outcomes, key=lambda outcome: BEST_FIRST.index(outcome.result))
+
+
+def _evaluate_one(rule: Rule, spec: Mapping[str, Any], truth: Truth, ctx: Context) -> Outcome:
     marker = spec["marker"]
     max_age = ctx.days(spec.get("max_age_days"))
     since = ctx.as_of - timedelta(days=max_age)
     doubts = ctx.doubts(marker, since)
     series = ctx.comparable(marker, max_age)
+    if "trait" in spec:
+        series = tuple(m for m in series if spec["trait"] in m.traits)
     if not series:
         return Outcome(rule.id, "unknown" if doubts else "not applicable", "no comparable result", doubts)
     latest = series[0]
@@ -53,8 +64,11 @@ def evaluate(rule: Rule, truth: Truth, ctx: Context) -> Outcome:
     if refusal:
         return Outcome(rule.id, "unknown" if doubts else "not applicable", refusal, doubts)
     adjusted = adjust(latest, spec.get("adjust"), ctx)
+    doubts = (*doubts, *adjusted.doubts)
     value = ctx.shown(latest, adjusted.factor)
-    limits = _limits(spec, latest, ctx)
+    limits = limits_of(spec, latest, ctx)
+    if not limits:
+        return Outcome(rule.id, "not applicable", "no reference range was reported", doubts)
     answers = [passes(value, latest.comparator, limit.operator, limit.value) for limit in limits]
     if not any(answers):
         if None in answers:
@@ -71,7 +85,7 @@ def evaluate(rule: Rule, truth: Truth, ctx: Context) -> Outcome:
         lines.append(Line("limit_of_laboratory", {"result": latest}))
     finding = Finding(
         rule=rule,
-        indicator=rule.indicator,
+        indicator=urgency(rule, ctx),
         marker=marker,
         result=latest,
         value=value,
@@ -110,7 +124,8 @@ def _has_product(course: Therapy, day: date, spec: Mapping[str, Any]) -> bool:
     )
 
 
-def _limits(spec: Mapping[str, Any], latest: Measurement, ctx: Context) -> list[Limit]:
+def limits_of(spec: Mapping[str, Any], latest: Measurement, ctx: Context) -> list[Limit]:
+    """The limits that a result meets; none if the rule wants the laboratory's own and none was reported."""
     if "outside" in spec:
         low, high = spec["outside"]
         return [Limit("<", ctx.limit(low)), Limit(">", ctx.limit(high))]
@@ -121,10 +136,9 @@ def _limits(spec: Mapping[str, Any], latest: Measurement, ctx: Context) -> list[
     if not isinstance(wanted, Mapping) or "reference" not in wanted:
         return [Limit(symbol, ctx.limit(wanted))]
     bound = latest.reference_high if wanted["reference"] == "high" else latest.reference_low
-    default = ctx.limit(wanted["default"])
     times = Decimal(wanted.get("times", "1"))
     if bound is None:
-        return [Limit(symbol, default * times)]
+        return [Limit(symbol, ctx.limit(wanted["default"]) * times)] if "default" in wanted else []
     rounded = for_display(ctx.knowledge.markers[latest.marker], bound * times)
     return [Limit(symbol, rounded, "laboratory")]
 
@@ -140,10 +154,11 @@ def adjust(latest: Measurement, spec: Mapping[str, Any] | None, ctx: Context) ->
     `uncertain_from` on it is falling and is not compared with a baseline; within `washout_days` after the
     end it is still uncertain.
     """
-    none = Adjusted(Decimal(1))
     if spec is None or latest.day is None:
-        return none
-    for course in ctx.courses(names(spec["therapy"]), current=None):
+        return Adjusted(Decimal(1))
+    courses = ctx.courses(names(spec["therapy"]), current=None)
+    # What was taken on the day of the sample decides before what had ended by then.
+    for course in sorted(courses, key=lambda course: course.end or date.max, reverse=True):
         if course.start is not None and course.start > latest.day:
             continue
         values = {**spec, "therapy": course, "result": latest}
@@ -157,4 +172,4 @@ def adjust(latest: Measurement, spec: Mapping[str, Any] | None, ctx: Context) ->
             return Adjusted(factor, (Line("adjusted", {**values, "factor": factor, "days": days}),))
         if days >= spec["uncertain_from"]:
             return Adjusted(Decimal(1), (Line("adjust_falling", values),), interpretable=False)
-    return none
+    return Adjusted(Decimal(1), doubts=ctx.doubts("medications"))

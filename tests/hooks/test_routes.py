@@ -232,7 +232,31 @@ def test_body_of_the_greatest_size_is_read_and_no_larger(knowledge, make_call, l
     assert app.test_client().post(VIEW, data=fitting, content_type="application/json").status_code == 200
     response = app.test_client().post(VIEW, data=fitting + b" ", content_type="application/json")
     assert response.status_code == 413
-    assert issues(response)[0]["code"] == "too-long"
+    assert issues(response) == [
+        {"severity": "error", "code": "too-long", "diagnostics": "body: expected at most 1 MiB"}
+    ]
+
+
+def test_body_that_is_too_large_is_let_in_up_to_a_bound(knowledge, log, monkeypatch):
+    """A client that is cut off while it sends would never read the answer."""
+    monkeypatch.setattr(routes, "MOST_TAKEN", 3 * MEBIBYTE)
+    client = create_app(Settings(max_body_mb=1), knowledge=knowledge, log=log).test_client()
+
+    def taken(size, length):
+        stream = io.BytesIO(b" " * size)
+        response = client.post(
+            VIEW,
+            input_stream=stream,
+            content_type="application/json",
+            environ_overrides={"CONTENT_LENGTH": str(length or ""), "wsgi.input_terminated": not length},
+        )
+        assert response.status_code == 413
+        return stream.tell()
+
+    assert taken(2 * MEBIBYTE, 2 * MEBIBYTE) == 2 * MEBIBYTE
+    assert taken(9 * MEBIBYTE, 2 * MEBIBYTE) == 2 * MEBIBYTE
+    assert taken(9 * MEBIBYTE, 9 * MEBIBYTE) == 3 * MEBIBYTE
+    assert taken(9 * MEBIBYTE, None) == (1 + 3) * MEBIBYTE
 
 
 def test_body_without_a_length_is_read_and_bounded(knowledge, make_call, log):
@@ -290,6 +314,7 @@ PREFLIGHT = {
 def test_preflight_is_answered_everywhere_without_asking_who_calls(client, path):
     response = client.options(path, headers=PREFLIGHT)
     assert response.status_code == 204
+    assert "Content-Type" not in response.headers
     assert response.headers["Access-Control-Allow-Origin"] == "*"
     allowed = response.headers["Access-Control-Allow-Headers"].lower().split(", ")
     assert {"authorization", "content-type"} <= set(allowed)

@@ -72,11 +72,16 @@ def measurement(
     )
 
 
-def supply(form: str = "injection", agent: str = "testosterone cypionate", **fields: Any) -> Supply:
-    """A product of a course; `start` and `end` in days before today."""
-    days = {name: None if fields.get(name) is None else back(fields.pop(name)) for name in ("start", "end")}
-    fields = {name: value for name, value in fields.items() if name not in days}
-    return Supply(agent=agent, form=form, **days, **fields)  # type: ignore[arg-type]
+def supply(
+    form: str = "injection",
+    agent: str = "testosterone cypionate",
+    start: Day | None = None,
+    end: Day | None = None,
+    **fields: Any,
+) -> Supply:
+    """A product of a course."""
+    began, ended = (None if day is None else back(day) for day in (start, end))
+    return Supply(agent=agent, form=form, start=began, end=ended, **fields)  # type: ignore[arg-type]
 
 
 def course(
@@ -90,11 +95,12 @@ def course(
     **fields: Any,
 ) -> Therapy:
     """A course; one product for its whole length, unless `supplies` says otherwise (newest first)."""
-    began, ended = (None if day is None else back(day) for day in (start, end))
     agent = agent or {"TESTOSTERONE": "testosterone cypionate", "FIVE_ARI": "finasteride"}.get(key, key.lower())
-    only = Supply(agent=agent, form=form, start=began, end=ended)  # type: ignore[arg-type]
+    only = supply(form, agent, start, end)
     given: dict[str, Any] = {"recognised": "RxNorm product 1", "current": end is None}
-    return Therapy(key=key, start=began, end=ended, supplies=tuple(supplies) or (only,), **(given | fields))
+    return Therapy(
+        key=key, start=only.start, end=only.end, supplies=tuple(supplies) or (only,), **(given | fields)
+    )
 
 
 def draft(key: str = "TESTOSTERONE", **fields: Any) -> Draft:

@@ -9,7 +9,7 @@ import pytest
 
 from cds_service.chart import Refused, When
 from cds_service.rules.context import months_before, supplies_on, years_between
-from tests.rules.conftest import TODAY, back, chart, course, ctx, gap, measurement, supply, switched, when
+from tests.rules.conftest import TODAY, back, chart, course, ctx, draft, gap, measurement, supply, switched
 
 # -- rounding before comparison (1.1.7, 0.4.14) --------------------------------------------------------
 
@@ -210,7 +210,7 @@ def test_a_local_form_acts_in_the_whole_body_only_where_the_product_says_so(know
     assert not context.local("NOT-A-KEY", "vaginal")
 
 
-def test_a_drafts_selection_and_key_decide(knowledge):
-    assert when(0).day == TODAY
-    context = ctx(chart(), knowledge, "order-select")
-    assert context.selected(frozenset(["TESTOSTERONE"])) == ()
+def test_only_the_drafts_that_the_call_is_about_are_judged(knowledge):
+    mine, other = draft(), draft(selected=False)
+    context = ctx(chart(drafts=[mine, other, draft("ESTRADIOL")]), knowledge, "order-select")
+    assert context.selected(frozenset(["TESTOSTERONE"])) == (mine,)

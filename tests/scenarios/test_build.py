@@ -45,13 +45,13 @@ def knowledge() -> Knowledge:
     return load()
 
 
-def made(knowledge: Knowledge, **facts: Any) -> Case:
+def made(**facts: Any) -> Case:
     given = {name: facts.pop(name) for name in Given.__struct_fields__ if name in facts}
     return Case("a case", AS_OF, given=Given(**given), expect=Expect(), **facts)
 
 
 def resources_of(case: Case, knowledge: Knowledge) -> list[dict[str, Any]]:
-    return json.loads(encode(build(case, knowledge).resources))
+    return list(json.loads(encode(build(case, knowledge).resources)))
 
 
 def only(case: Case, knowledge: Knowledge) -> dict[str, Any]:
@@ -89,7 +89,6 @@ def test_every_resource_is_valid_r4(knowledge: Knowledge) -> None:
 @pytest.mark.parametrize("hook", ["patient-view", "order-select", "order-sign"])
 def test_bundles_of_a_request_are_valid_r4(hook: Any, knowledge: Knowledge) -> None:
     case = made(
-        knowledge,
         hook=hook,
         prefetch=Faults(truncated=("results",)),
         results=(ResultFacts("HCT", "45 %", on="-3d"), ResultFacts("HCT", "46 %", on="-4d")),
@@ -130,27 +129,27 @@ def test_bundles_of_a_request_are_valid_r4(hook: Any, knowledge: Knowledge) -> N
     ],
 )
 def test_value_and_unit(written: str, quantity: dict[str, Any], knowledge: Knowledge) -> None:
-    case = made(knowledge, results=(ResultFacts("HCT", written, on="-1d"),))
+    case = made(results=(ResultFacts("HCT", written, on="-1d"),))
     assert only(case, knowledge)["valueQuantity"] == quantity
 
 
 def test_number_keeps_its_digits(knowledge: Knowledge) -> None:
-    case = made(knowledge, results=(ResultFacts("PSA", "4.0100 ng/mL", on="-1d"),))
+    case = made(results=(ResultFacts("PSA", "4.0100 ng/mL", on="-1d"),))
     assert b'"value":4.0100' in encode(build(case, knowledge).resources)
 
 
 def test_words_are_sent_as_words(knowledge: Knowledge) -> None:
-    case = made(knowledge, results=(ResultFacts("HCT", "see comment", on="-1d"),))
+    case = made(results=(ResultFacts("HCT", "see comment", on="-1d"),))
     assert only(case, knowledge)["valueString"] == "see comment"
 
 
 def test_number_in_quotes_is_sent_as_words(knowledge: Knowledge) -> None:
-    case = made(knowledge, results=(ResultFacts("PSA", '"<0.1 ng/mL"', on="-1d"),))
+    case = made(results=(ResultFacts("PSA", '"<0.1 ng/mL"', on="-1d"),))
     assert only(case, knowledge)["valueString"] == "<0.1 ng/mL"
 
 
 def test_no_value_says_that_it_is_absent(knowledge: Knowledge) -> None:
-    case = made(knowledge, results=(ResultFacts("HCT", "", on="-1d"),))
+    case = made(results=(ResultFacts("HCT", "", on="-1d"),))
     assert "dataAbsentReason" in only(case, knowledge)
 
 
@@ -158,7 +157,7 @@ def test_no_value_says_that_it_is_absent(knowledge: Knowledge) -> None:
     ("written", "code"), [("520 ng/dL", "2986-8"), ("18 nmol/L", "14913-8"), ("520", "2986-8")]
 )
 def test_code_follows_the_unit(written: str, code: str, knowledge: Knowledge) -> None:
-    case = made(knowledge, results=(ResultFacts("TT", written, on="-1d"),))
+    case = made(results=(ResultFacts("TT", written, on="-1d"),))
     assert only(case, knowledge)["code"]["coding"][0]["code"] == code
 
 
@@ -174,12 +173,12 @@ def test_code_follows_the_unit(written: str, code: str, knowledge: Knowledge) ->
     ],
 )
 def test_date_of_the_sample(facts: dict[str, str], moment: str | None, knowledge: Knowledge) -> None:
-    case = made(knowledge, results=(ResultFacts("HCT", "45 %", **facts),))
+    case = made(results=(ResultFacts("HCT", "45 %", **facts),))
     assert only(case, knowledge).get("effectiveDateTime") == moment
 
 
 def test_unknown_marker_is_refused(knowledge: Knowledge) -> None:
-    case = made(knowledge, results=(ResultFacts("HCTT", "45 %", on="-1d"),))
+    case = made(results=(ResultFacts("HCTT", "45 %", on="-1d"),))
     with pytest.raises(ValueError, match="known marker, not 'HCTT'"):
         build(case, knowledge)
 
@@ -189,7 +188,7 @@ def test_unknown_marker_is_refused(knowledge: Knowledge) -> None:
 
 def test_renewals_are_prescriptions_of_which_the_last_is_active(knowledge: Knowledge) -> None:
     therapy = TherapyFacts(drug="835840", start="-100d", renewals=("-40d", "-10d"), supply="30d")
-    found = resources_of(made(knowledge, therapies=(therapy,)), knowledge)
+    found = resources_of(made(therapies=(therapy,)), knowledge)
     assert [(one["authoredOn"], one["status"]) for one in found] == [
         ("2026-08-14", "completed"),
         ("2026-10-13", "completed"),
@@ -200,26 +199,26 @@ def test_renewals_are_prescriptions_of_which_the_last_is_active(knowledge: Knowl
 
 def test_drug_by_its_full_name(knowledge: Knowledge) -> None:
     therapy = TherapyFacts(drug="Testosterone cypionate 200 MG/ML Injectable Solution", start="-1d")
-    concept = only(made(knowledge, therapies=(therapy,)), knowledge)["medicationCodeableConcept"]
+    concept = only(made(therapies=(therapy,)), knowledge)["medicationCodeableConcept"]
     assert concept["coding"][0]["code"] == "835840"
 
 
 def test_unknown_drug_is_refused(knowledge: Knowledge) -> None:
-    case = made(knowledge, therapies=(TherapyFacts(drug="testosteron", start="-1d"),))
+    case = made(therapies=(TherapyFacts(drug="testosteron", start="-1d"),))
     with pytest.raises(ValueError, match="known drug, not 'testosteron'"):
         build(case, knowledge)
 
 
 def test_therapy_that_ended(knowledge: Knowledge) -> None:
     therapy = TherapyFacts(text="testosterone", start="-100d", end="-10d")
-    found = only(made(knowledge, therapies=(therapy,)), knowledge)
+    found = only(made(therapies=(therapy,)), knowledge)
     assert found["status"] == "stopped"
     assert found["dispenseRequest"]["validityPeriod"]["end"] == "2026-11-12"
 
 
 def test_dose_is_written_out(knowledge: Knowledge) -> None:
     therapy = TherapyFacts(drug="835840", start="-1d", dose="100 mg every 7 d")
-    dosage = only(made(knowledge, therapies=(therapy,)), knowledge)["dosageInstruction"][0]
+    dosage = only(made(therapies=(therapy,)), knowledge)["dosageInstruction"][0]
     assert dosage["timing"]["repeat"] == {"frequency": 1, "period": 7, "periodUnit": "d"}
     assert dosage["doseAndRate"][0]["doseQuantity"]["value"] == 100
     assert dosage["text"] == "100 mg every 7 d"
@@ -227,7 +226,7 @@ def test_dose_is_written_out(knowledge: Knowledge) -> None:
 
 def test_other_words_stay_text(knowledge: Knowledge) -> None:
     therapy = TherapyFacts(drug="835840", start="-1d", dose="weekly", route="sct 78421000")
-    dosage = only(made(knowledge, therapies=(therapy,)), knowledge)["dosageInstruction"][0]
+    dosage = only(made(therapies=(therapy,)), knowledge)["dosageInstruction"][0]
     assert dosage["text"] == "weekly"
     assert "timing" not in dosage
     assert dosage["route"]["coding"][0]["code"] == "78421000"
@@ -237,31 +236,31 @@ def test_other_words_stay_text(knowledge: Knowledge) -> None:
 
 
 def test_age_is_a_birthday_today(knowledge: Knowledge) -> None:
-    case = made(knowledge, patient=PatientFacts(age=18))
+    case = made(patient=PatientFacts(age=18))
     assert build(case, knowledge).patient["birthDate"] == "2008-11-22"
 
 
 @pytest.mark.parametrize(("code", "system"), [("C61", "icd-10-cm"), ("sct 399068003", "snomed")])
 def test_code_system_of_a_condition(code: str, system: str, knowledge: Knowledge) -> None:
-    case = made(knowledge, conditions=(ConditionFacts(code),))
+    case = made(conditions=(ConditionFacts(code),))
     coding = only(case, knowledge)["code"]["coding"][0]
     assert system in coding["system"]
     assert coding["code"] == code.removeprefix("sct ")
 
 
 def test_order_of_a_known_test(knowledge: Knowledge) -> None:
-    case = made(knowledge, orders=(OrderFacts(test="CBC", on="-3d"),))
+    case = made(orders=(OrderFacts(test="CBC", on="-3d"),))
     assert only(case, knowledge)["code"]["coding"][0]["code"] == "58410-2"
 
 
 def test_unknown_test_is_refused(knowledge: Knowledge) -> None:
     with pytest.raises(ValueError, match="known test, not 'XYZ'"):
-        build(made(knowledge, orders=(OrderFacts(test="XYZ"),)), knowledge)
+        build(made(orders=(OrderFacts(test="XYZ"),)), knowledge)
 
 
 def test_only_selected_drafts_are_selections(knowledge: Knowledge) -> None:
     drafts = (DraftFacts(drug="835840"), DraftFacts(test="CBC", selected=False))
-    records = build(made(knowledge, drafts=drafts), knowledge)
+    records = build(made(drafts=drafts), knowledge)
     assert [draft["resourceType"] for draft in records.drafts] == ["MedicationRequest", "ServiceRequest"]
     assert records.selections == (f"MedicationRequest/{records.drafts[0]['id']}",)
 
@@ -270,7 +269,7 @@ def test_only_selected_drafts_are_selections(knowledge: Knowledge) -> None:
 
 
 def prefetch_of(knowledge: Knowledge, **facts: Any) -> dict[str, Any]:
-    case = made(knowledge, **facts)
+    case = made(**facts)
     body = encode(hook_request(case, build(case, knowledge), build_expected(knowledge, case.hook)))
     return dict(json.loads(body)["prefetch"])
 
@@ -316,7 +315,7 @@ def test_faults(knowledge: Knowledge) -> None:
 
 
 def test_everything_can_fail(knowledge: Knowledge) -> None:
-    case = made(knowledge, prefetch=Faults(omit=("everything",)))
+    case = made(prefetch=Faults(omit=("everything",)))
     request = hook_request(case, build(case, knowledge), build_expected(knowledge, case.hook))
     assert "prefetch" not in request
 

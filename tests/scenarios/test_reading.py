@@ -148,9 +148,7 @@ def test_presets_of_another_file(tmp_path: Path) -> None:
 
 
 def test_patient_of_an_example_is_called_like_the_example(tmp_path: Path) -> None:
-    (case,) = cases_of(
-        tmp_path, PRESETS + "  - {case: one, id: high-value, preset: man, expect: {cards: []}}\n"
-    )
+    (case,) = cases_of(tmp_path, PRESETS + "  - {case: one, id: high-value, preset: man, expect: {cards: []}}\n")
     assert case.patient.id == "high-value"
 
 

@@ -1,0 +1,100 @@
+"""Dates of FHIR: clinical reference 4.1.2, 0.4.11, 0.4.33."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cds_service.fhir.dates import Calendar, add_days
+
+BERLIN = ZoneInfo("Europe/Berlin")
+NEW_YORK = ZoneInfo("America/New_York")
+
+
+@pytest.mark.parametrize(
+    ("text", "day", "last_day", "precision"),
+    [
+        ("2026-03-10", date(2026, 3, 10), date(2026, 3, 10), "day"),
+        ("2026-02", date(2026, 2, 1), date(2026, 2, 28), "month"),
+        ("2024-02", date(2024, 2, 1), date(2024, 2, 29), "month"),
+        ("2026-12", date(2026, 12, 1), date(2026, 12, 31), "month"),
+        ("2026", date(2026, 1, 1), date(2026, 12, 31), "year"),
+        ("0002-12-01", date(2, 12, 1), date(2, 12, 1), "day"),
+    ],
+)
+def test_dates_keep_the_precision_in_which_they_were_written(text, day, last_day, precision):
+    when = Calendar(BERLIN).when(text)
+    assert when is not None
+    assert (when.day, when.last_day, when.precision) == (day, last_day, precision)
+    assert when.instant is None
+    assert when.hour is None
+
+
+@pytest.mark.parametrize(
+    ("text", "zone", "day"),
+    [
+        # 23:30 UTC is already the next day in Berlin (UTC+1 in winter), and still the same in New York.
+        ("2026-01-10T23:30:00Z", BERLIN, date(2026, 1, 11)),
+        ("2026-01-10T22:59:59Z", BERLIN, date(2026, 1, 10)),
+        ("2026-01-10T23:30:00Z", NEW_YORK, date(2026, 1, 10)),
+        ("2026-01-10T02:00:00Z", NEW_YORK, date(2026, 1, 9)),
+        ("2026-01-10T22:00:00-05:00", BERLIN, date(2026, 1, 11)),
+        ("2026-01-10T08:15:00.123456789+01:00", BERLIN, date(2026, 1, 10)),
+        # without an offset: the calendar date that is written, wherever the site is
+        ("2026-01-10T23:30:00", BERLIN, date(2026, 1, 10)),
+        ("2026-01-10T00:10", NEW_YORK, date(2026, 1, 10)),
+        ("2026-01-10 08:15:00Z", BERLIN, date(2026, 1, 10)),
+        ("0001-01-01T00:00:00+14:00", BERLIN, date(1, 1, 1)),
+        ("9999-12-31T23:59:59-14:00", BERLIN, date(9999, 12, 31)),
+    ],
+)
+def test_a_time_falls_on_the_calendar_day_of_the_site(text, zone, day):
+    when = Calendar(zone).when(text)
+    assert when is not None
+    assert (when.day, when.last_day, when.precision) == (day, day, "time")
+
+
+def test_the_hour_is_kept_as_written():
+    when = Calendar(BERLIN).when("2026-01-10T08:15:00-05:00")
+    assert when is not None
+    assert (when.hour, when.minute) == (8, 15)
+    assert when.instant == datetime(2026, 1, 10, 13, 15, tzinfo=UTC)
+
+
+def test_a_leap_second_is_a_time():
+    when = Calendar(BERLIN).when("2016-12-31T23:59:60Z")
+    assert when is not None
+    assert when.instant == datetime(2016, 12, 31, 23, 59, 59, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Invalid date", "", " ", "2026-02-29", "2026-13", "2026-00", "2026-00-10", "0000-01-01", "0000", "20260110",
+        "10.01.2026", "2026-1-1", "2026-W01-1", "2026-01-10T24:00:00Z", "2026-01-10T25:00:00Z", "2026-01-10Tx",
+        "2026-01-10 soon", "2026-01-10T08:15:00+99:00", "٢٠٢٦-01-10", "2026-+5", "+202-05", "            ",
+        "2026-01-10T", "\x00" * 12,
+    ],
+)  # fmt: skip
+def test_what_is_no_date_is_none(text):
+    assert Calendar(BERLIN).when(text) is None
+
+
+def test_nothing_is_no_date():
+    assert Calendar(BERLIN).when(None) is None
+
+
+@given(st.text(max_size=40) | st.from_regex(r"[0-9]{4}-[0-9]{2}-[0-9]{2}(T[0-9:.+Z-]{0,20})?", fullmatch=True))
+def test_no_text_makes_it_raise(text):
+    when = Calendar(NEW_YORK).when(text)
+    assert when is None or when.day <= when.last_day
+
+
+def test_days_stay_inside_the_calendar():
+    assert add_days(date(9999, 12, 30), 400) == date.max
+    assert add_days(date(1, 1, 2), -400) == date.min
+    assert add_days(date(2026, 2, 28), 1) == date(2026, 3, 1)
