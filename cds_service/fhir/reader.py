@@ -26,7 +26,7 @@ from cds_service.fhir.expected import Expected
 from cds_service.fhir.medications import Medications
 from cds_service.fhir.observations import Observations
 from cds_service.fhir.orders import Orders
-from cds_service.fhir.reading import Entry, Reading
+from cds_service.fhir.reading import Entry, Reading, source_of
 from cds_service.fhir.terms import terms_of
 from cds_service.knowledge.model import Knowledge
 
@@ -105,9 +105,13 @@ class _Shelves:
         def medication(record: fhir.MedicationRequest, entry: Entry) -> Refused | None:
             return self._medications.draft(record, entry, selections)
 
+        def test_order(record: fhir.ServiceRequest, entry: Entry) -> Refused | None:
+            named = (source_of("ServiceRequest", record.id), record.id, entry.full_url)
+            return self._orders.read(record, True, selections is None or not selections.isdisjoint(named))
+
         return {
             "MedicationRequest": medication,
-            "ServiceRequest": lambda record, _: self._orders.read(record, drafted=True),
+            "ServiceRequest": test_order,
         }
 
     def chart(self) -> Chart:

@@ -136,6 +136,14 @@ class Context:
             return None, None
         return years_between(birth.last_day, self.as_of), years_between(birth.day, self.as_of)
 
+    def adult(self) -> bool | None:
+        """True from the site's least age on; None if the birth date does not tell."""
+        least, greatest = self.age()
+        if least is None or greatest is None:
+            return None
+        floor = self.switch("min_age")
+        return least >= floor if (least >= floor) == (greatest >= floor) else None
+
 
 def supplies_on(therapy: Therapy, day: date) -> tuple[Supply, ...]:
     """Products of the course that were current on `day`; the one before it if none was."""

@@ -58,16 +58,17 @@ def _gaps(outcomes: list[Outcome], needed: frozenset[str], ctx: Context) -> tupl
     }
     if not any(outcome.applies for outcome in outcomes if outcome.rule in about_therapy):
         return ()
-    return tuple(doubt for area in (*AREAS, *sorted(needed)) for doubt in ctx.doubts(area, ctx.as_of))
+    areas = [doubt for area in AREAS for doubt in ctx.doubts(area)]
+    return (*areas, *(doubt for marker in sorted(needed) for doubt in ctx.doubts(marker, ctx.as_of)))
 
 
 def _missing_basics(ctx: Context) -> str:
     """`minor`, `birth date`, `sex` or '': what keeps most rules from running (2.3, 0.4.19)."""
-    least, greatest = ctx.age()
-    if greatest is not None and greatest < ctx.switch("min_age"):
-        return "minor"
-    if least is None or least < ctx.switch("min_age"):
+    adult = ctx.adult()
+    if adult is None:
         return "birth date"
+    if not adult:
+        return "minor"
     return "" if ctx.chart.patient.sex else "sex"
 
 

@@ -6,6 +6,8 @@ concerns an order or the scope of the service, an interaction concerns what anot
 
 from __future__ import annotations
 
+import msgspec
+
 from cds_service.chart import Condition, Measurement
 from cds_service.knowledge.model import Indicator, Rule
 from cds_service.knowledge.needs import named
@@ -24,13 +26,14 @@ def evaluate(rule: Rule, truth: Truth, ctx: Context) -> Outcome:
         return Outcome(rule.id, "fine", "condition does not hold")
     facts = (*truth.facts, *(fact for fact in answer.facts if fact not in truth.facts))
     conditions = [fact for fact in answer.facts if isinstance(fact, Condition)]
+    wanted = set(named(rule.spec.get("when")))
     lines = [line for fact in facts if isinstance(fact, Measurement) for line in about_result(fact)]
     lines.extend(line for condition in conditions for line in _about_condition(condition, rule))
     results = [fact for fact in answer.facts if isinstance(fact, Measurement)]
     finding = Finding(
         rule=rule,
         indicator=indicator_for(rule, conditions, ctx),
-        marker=results[0].marker if results else "",
+        marker=results[0].marker if results else wanted.pop() if len(wanted) == 1 else "",
         result=results[0] if results else None,
         facts=facts,
         lines=(*lines, *about_facts(facts)),
@@ -43,7 +46,9 @@ def indicator_for(rule: Rule, conditions: list[Condition], ctx: Context) -> Indi
     """The rule's urgency for this patient; unconfirmed diagnoses downgrade critical to warning (2.4)."""
     indicator = urgency(rule, ctx)
     if indicator == "critical" and conditions and all(condition.uncertain for condition in conditions):
-        return "warning"
+        certain = tuple(condition for condition in ctx.chart.conditions if not condition.uncertain)
+        without = Context(msgspec.structs.replace(ctx.chart, conditions=certain), ctx.knowledge, ctx.as_of, ctx.hook)
+        return indicator if holds(rule.spec.get("when"), without).holds else "warning"
     return indicator
 
 

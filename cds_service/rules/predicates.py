@@ -220,7 +220,7 @@ def _bound(spec: Any, side: str, ctx: Context) -> Decimal | None:
 def _known(spec: Any, ctx: Context) -> Truth:
     if spec == "sex":
         return YES if ctx.chart.patient.sex else NO
-    return YES if ctx.age()[0] is not None else NO
+    return YES if ctx.adult() is not None else NO
 
 
 def _gender_differs(spec: Any, ctx: Context) -> Truth:
@@ -300,11 +300,20 @@ def _pair(spec: Any, ctx: Context) -> Truth:
         first, last = spec["outside_hours"]
         outside = any(_clock(m) is not None and not first <= str(_clock(m)) <= last for m in pair)
         return Truth(True, pair) if outside else NO
-    limit = ctx.limit(spec["at_or_above"])
-    if any(m.value is None for m in pair):
-        return NO
-    answers = [passes(ctx.shown(m), m.comparator, ">=", limit) for m in pair]
-    return Truth(True, pair) if all(answers) else NO
+    return _both_at_or_above(pair, ctx.limit(spec["at_or_above"]), ctx)
+
+
+def _both_at_or_above(pair: tuple[Measurement, ...], limit: Decimal, ctx: Context) -> Truth:
+    doubts = []
+    for measurement in pair:
+        message, answer = f"dq_{measurement.problem or 'no_value'}", None
+        if measurement.value is not None:
+            message, answer = "comparator", passes(ctx.shown(measurement), measurement.comparator, ">=", limit)
+        if answer is False:
+            return NO
+        if answer is None:
+            doubts.append(Doubt(message, measurement.marker, {"result": measurement}))
+    return Truth(None, pair, tuple(doubts)) if doubts else Truth(True, pair)
 
 
 def _clock(measurement: Measurement) -> str | None:

@@ -177,6 +177,8 @@ class Case(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     about: str = ""
     hook: HookName = "patient-view"
     switches: Mapping[str, Any] = {}
+    site: Mapping[str, tuple[str, ...]] = {}
+    """Codes that the site adds to a concept of `knowledge/conditions.yaml`, written as in `ConditionFacts`."""
     patient: PatientFacts = PatientFacts()
     given: Given = Given()
     prefetch: Faults = Faults()

@@ -113,7 +113,7 @@ def _filled(raw: Mapping[str, Any], book: _Book) -> dict[str, Any]:
         raise ValueError(f"a known preset, not {name!r}: {', '.join(sorted(book.presets)) or 'there is none'}")
     base = _filled(book.presets[name], book)
     merged = {**base, **own}
-    for part in ("patient", "switches"):
+    for part in ("patient", "switches", "site"):
         if part in base and part in own:
             merged[part] = {**base[part], **own[part]}
     without = {str(subject) for subject in raw.get("without", ())}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, time
+from decimal import Decimal
 from functools import cached_property
 from io import StringIO
 from typing import Any, get_args
@@ -49,7 +50,7 @@ class Runner:
         self._now = datetime.min.replace(tzinfo=UTC)
 
     def knowledge(self, case: Case) -> Knowledge:
-        """The knowledge base with the switches of the case. Raises ValueError for a switch that does not exist."""
+        """The knowledge base as the site of the case has it. Raises ValueError as `at_site` does."""
         return self._variant(case).knowledge
 
     def records(self, case: Case) -> Records:
@@ -90,15 +91,29 @@ class Runner:
         return Answer(response.status_code, tuple(answer.get("cards", ())))
 
     def _variant(self, case: Case) -> _Variant:
-        key = msgspec.json.encode(case.switches, order="sorted")
+        key = msgspec.json.encode((case.switches, case.site), order="sorted")
         if key not in self._variants:
-            unknown = sorted(case.switches.keys() - self._knowledge.switches.keys())
-            if unknown:
-                raise ValueError(f"only known switches, not {', '.join(unknown)}")
-            switches = {**self._knowledge.switches, **case.switches}
-            knowledge = msgspec.structs.replace(self._knowledge, switches=switches)
+            knowledge = at_site(self._knowledge, case)
             self._variants[key] = _Variant(knowledge, self._settings, lambda: self._now)
         return self._variants[key]
+
+
+def at_site(knowledge: Knowledge, case: Case) -> Knowledge:
+    """The knowledge base as the site of the case has it. Raises ValueError for unknown switches and concepts."""
+    switches, concepts = dict(knowledge.switches), dict(knowledge.concepts)
+    unknown = sorted((case.switches.keys() - switches.keys()) | (case.site.keys() - concepts.keys()))
+    if unknown:
+        raise ValueError(f"only known switches and concepts, not {', '.join(unknown)}")
+    for name, value in case.switches.items():
+        switches[name] = Decimal(str(value)) if isinstance(switches[name], Decimal) else value
+    for name, codes in case.site.items():
+        snomed = {code.removeprefix("sct ") for code in codes if code.startswith("sct ")}
+        icd10 = tuple(code for code in codes if not code.startswith("sct "))
+        concept = concepts[name]
+        concepts[name] = msgspec.structs.replace(
+            concept, snomed=concept.snomed | snomed, icd10=concept.icd10 + icd10
+        )
+    return msgspec.structs.replace(knowledge, switches=switches, concepts=concepts)
 
 
 class _Variant:

@@ -248,7 +248,8 @@ def test_body_that_is_too_large_is_let_in_up_to_a_bound(knowledge, log, monkeypa
             VIEW,
             input_stream=stream,
             content_type="application/json",
-            environ_overrides={"CONTENT_LENGTH": str(length or ""), "wsgi.input_terminated": not length},
+            headers={} if length else {"Transfer-Encoding": "chunked"},
+            environ_overrides={"CONTENT_LENGTH": str(length or 0), "wsgi.input_terminated": not length},
         )
         assert response.status_code == 413
         return stream.tell()

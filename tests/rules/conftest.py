@@ -66,10 +66,9 @@ def measurement(
         "source": f"Observation/{marker}-{back(on)}-{number}",
         "code": "code",
         "reported": f"{comparator}{number}",
+        "comparator": comparator,
     }
-    return Measurement(
-        marker=marker, value=Decimal(number) if number else None, comparator=comparator, **(given | fields)
-    )
+    return Measurement(marker=marker, value=Decimal(number) if number else None, **(given | fields))
 
 
 def supply(

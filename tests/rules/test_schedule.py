@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import date
+from datetime import date, timedelta
 
 import msgspec
 import pytest
@@ -118,7 +118,7 @@ def test_an_earlier_milestone_is_not_reported_any_more(knowledge):
 def test_every_day_of_five_years_has_the_milestone_of_the_table(knowledge):
     plan = next(p for p in knowledge.protocols if p.key == "male_trt").schedules["seed"]
     for day in range(-180, 1826):
-        opened = open_milestone(plan, date(2020, 1, 1), date(2020, 1, 1) + (TODAY - back(day)))
+        opened = open_milestone(plan, date(2020, 1, 1), date(2020, 1, 1) + timedelta(days=day))
         year = (day + 30) // 365
         key = (
             "baseline" if day < 60 else "month-3" if day < 150 else "month-6" if day < 335 else f"annual {year}"
@@ -151,10 +151,9 @@ def test_without_a_stated_close_a_milestone_stays_until_the_next_one_opens():
     first = Milestone("first", "first", 0, 10, 20, None, (Item("TT"),))
     second = msgspec.structs.replace(first, key="second", opens=100)
     closed = msgspec.structs.replace(first, closes=50)
-    day = TODAY - back(99)
 
     def key(plan: Schedule, days: int) -> str:
-        opened = open_milestone(plan, TODAY - days * day / 99, TODAY)
+        opened = open_milestone(plan, back(days), TODAY)
         return opened.key if opened else ""
 
     assert [key(plan_of(first, second), days) for days in (99, 100)] == ["first", "second"]
