@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from time import perf_counter
 from typing import TextIO
 from uuid import uuid4
@@ -34,6 +34,11 @@ def now_utc() -> datetime:
     return datetime.now(UTC)
 
 
+def knowledge_of(settings: Settings, today: date) -> Knowledge:
+    """The knowledge of the site on `today`. Raises KnowledgeError if it is at fault."""
+    return load(overlay=settings.overlay_path, guideline=settings.guideline, today=today)
+
+
 def create_app(
     settings: Settings,
     *,
@@ -43,10 +48,10 @@ def create_app(
 ) -> Flask:
     """The service as a WSGI application.
 
-    `knowledge` None: what is shipped. `log` None: standard output. Raises KnowledgeError if the knowledge is
-    at fault.
+    `knowledge` None: what is shipped, with the site's guideline and overlay as the settings name them, as they
+    hold today. `log` None: standard output. Raises KnowledgeError if the knowledge is at fault.
     """
-    knowledge = knowledge or load()
+    knowledge = knowledge or knowledge_of(settings, clock().astimezone(settings.zone).date())
     app = Flask("cds_service", static_folder=None)
     # A redirect to "the right" address would break preflights, so addresses are taken as they come.
     app.url_map.merge_slashes = False

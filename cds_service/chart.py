@@ -112,6 +112,8 @@ class Therapy(msgspec.Struct, frozen=True):
     """Latest change of dose or product inside the course, or None."""
     on_hold: bool = False
     sources: tuple[str, ...] = ()
+    given: tuple[When, ...] = ()
+    """When single doses were administered, newest first, as far as the chart records it."""
 
     @property
     def agent(self) -> str:

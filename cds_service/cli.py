@@ -21,6 +21,7 @@ from rich.console import Console
 from rich.text import Text
 
 from cds_service import __version__
+from cds_service.app import now_utc
 from cds_service.hooks.discovery import SERVICES
 from cds_service.knowledge.loader import load as load_knowledge
 from cds_service.knowledge.model import HookName
@@ -36,6 +37,7 @@ from cds_service.settings import load as load_settings
 TARGET = "cds_service.wsgi:app"
 PORTS = click.IntRange(1, GREATEST_PORT)
 FOLDER = click.Path(file_okay=False, path_type=Path)
+PATIENCE_SECONDS = 5
 FAILED = 2
 INTERRUPTED = 130
 SANDBOX = "https://sandbox.cds-hooks.org/"
@@ -106,6 +108,7 @@ def serve(host: str | None, port: int | None, workers: int) -> None:
         port=settings.port,
         interface=Interfaces.WSGI,
         workers=workers,
+        workers_kill_timeout=PATIENCE_SECONDS,  # a signal that comes while a worker starts is lost
         blocking_threads=1,  # a call computes and never waits: more threads would only contend
         websockets=False,
         log_level=LogLevels.warning,
@@ -181,8 +184,11 @@ def _named(cases: Sequence[Case], name: str) -> Case:
 
 
 def _day(words: str) -> date:
+    """A day in words; `today` is that of the site's time zone, as it is for a running service."""
+    if words == "today":
+        return now_utc().astimezone(load_settings(os.environ).zone).date()
     try:
-        return date.today() if words == "today" else date.fromisoformat(words)
+        return date.fromisoformat(words)
     except ValueError:
         raise click.UsageError(f"--as-of: {words!r} is neither 'today' nor a date such as 2026-11-22") from None
 

@@ -13,6 +13,9 @@ Settings come from the TOML file that `CDS_CONFIG` names (none: the defaults), a
     max_body_mb = 16         greatest request body in MiB, 1 to 1024
     [ehr]
     profile = "generic"      "generic" or "epic": how cards are shaped
+    [knowledge]
+    guideline = ""           guideline that the site follows (switch `guideline`); "": the shipped choice
+    overlay = ""             file with the site's own changes and codes; a relative path starts at this file
 """
 
 from __future__ import annotations
@@ -54,6 +57,8 @@ class Settings(msgspec.Struct, frozen=True):
     time_zone: str = "UTC"
     max_body_mb: int = 16
     ehr_profile: Profile = "generic"
+    guideline: str = ""
+    overlay: str = ""
 
     @property
     def base_url(self) -> str:
@@ -74,6 +79,11 @@ class Settings(msgspec.Struct, frozen=True):
         return ZoneInfo(self.time_zone)
 
     @property
+    def overlay_path(self) -> Path | None:
+        """File of the site's changes, None if there is none."""
+        return Path(self.overlay) if self.overlay else None
+
+    @property
     def max_body(self) -> int:
         """Greatest request body in bytes."""
         return self.max_body_mb * MEBIBYTE
@@ -92,6 +102,8 @@ def load(environ: Mapping[str, str]) -> Settings:
             _take(f"environment: {variable}", field, int(given) if is_number else given, values, problems)
     if problems:
         raise SettingsError(problems)
+    if values.get("overlay"):
+        values["overlay"] = str(Path(environ["CDS_CONFIG"]).parent / values["overlay"])
     return Settings(**values)
 
 
@@ -169,9 +181,18 @@ def _is_zone(value: Any) -> bool:
         return False
 
 
+def _is_word(value: Any) -> bool:
+    return isinstance(value, str) and re.fullmatch(r"[a-z0-9_]*", value) is not None
+
+
+def _is_path(value: Any) -> bool:
+    return isinstance(value, str) and "\0" not in value and value.strip() == value
+
+
 SECTIONS: Mapping[str, Mapping[str, str]] = {
     "server": {name: name for name in ("host", "port", "public_url", "cors_origins", "time_zone", "max_body_mb")},
     "ehr": {"profile": "ehr_profile"},
+    "knowledge": {"guideline": "guideline", "overlay": "overlay"},
 }
 """Names in the file, by section, and the field of `Settings` that each one sets."""
 
@@ -183,5 +204,7 @@ CHECKS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "time_zone": (_is_zone, "an IANA time zone such as Europe/Berlin"),
     "max_body_mb": (lambda value: _is_whole(value, GREATEST_MB), f"a whole number from 1 to {GREATEST_MB}"),
     "ehr_profile": (lambda value: value in ("generic", "epic"), '"generic" or "epic"'),
+    "guideline": (_is_word, 'the name of a guideline, such as "es2018", or ""'),
+    "overlay": (_is_path, 'the path of a file, or ""'),
 }
 """For each field: is the value right, and what is expected."""

@@ -26,18 +26,27 @@ def knowledge() -> Knowledge:
     return load()
 
 
-@pytest.fixture
-def log() -> io.StringIO:
+@pytest.fixture(scope="session")
+def stream() -> io.StringIO:
     return io.StringIO()
 
 
 @pytest.fixture
-def app(knowledge: Knowledge, log: io.StringIO) -> Flask:
-    return create_app(Settings(), knowledge=knowledge, clock=lambda: NOON, log=log)
+def log(stream: io.StringIO) -> io.StringIO:
+    """Where `app` logs to, empty."""
+    stream.seek(0)
+    stream.truncate()
+    return stream
+
+
+@pytest.fixture(scope="session")
+def app(knowledge: Knowledge, stream: io.StringIO) -> Flask:
+    """The service with default settings; its clock stands at noon of 2026-03-15, UTC."""
+    return create_app(Settings(), knowledge=knowledge, clock=lambda: NOON, log=stream)
 
 
 @pytest.fixture
-def client(app: Flask) -> FlaskClient:
+def client(app: Flask, log: io.StringIO) -> FlaskClient:
     return app.test_client()
 
 

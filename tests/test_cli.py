@@ -17,6 +17,8 @@ import pytest
 import time_machine
 
 from cds_service import __version__, cli
+from cds_service.knowledge.model import Knowledge
+from cds_service.knowledge.yaml_file import KnowledgeError, Problem
 from cds_service.scenarios.bundles import example_cases
 
 
@@ -80,6 +82,20 @@ def test_a_port_that_is_taken(capsys: pytest.CaptureFixture[str], monkeypatch: p
         port = taken.getsockname()[1]
         words = complaint(capsys, "serve", "--host", "127.0.0.1", "--port", str(port))
     assert f"cannot listen on 127.0.0.1 port {port}" in words
+
+
+def test_every_mistake_of_the_knowledge_has_its_line(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken() -> Knowledge:
+        raise KnowledgeError([Problem("rules.yaml", line, "limit", "a number") for line in (3, 7)])
+
+    monkeypatch.setattr(cli, "load_knowledge", broken)
+    assert cli.run(["demo"]) == 2
+    assert capsys.readouterr().err.splitlines() == [
+        "cds-service: rules.yaml:3: limit: a number",
+        "cds-service: rules.yaml:7: limit: a number",
+    ]
 
 
 # -- demo ----------------------------------------------------------------------------------------------
@@ -173,7 +189,7 @@ def test_serve(tmp_path: Path) -> None:
             document = json.loads(patiently(f"http://127.0.0.1:{port}/cds-services", server))
         finally:
             server.send_signal(signal.SIGINT)
-            server.wait(timeout=20)
+            server.wait(timeout=60)
     assert {service["hook"] for service in document["services"]} == {
         "patient-view",
         "order-select",
@@ -187,7 +203,7 @@ def test_serve(tmp_path: Path) -> None:
 
 
 def patiently(address: str, server: subprocess.Popen[bytes]) -> bytes:
-    for _ in range(100):
+    for _ in range(600):
         assert server.poll() is None, "the server left"
         try:
             with urlopen(address, timeout=5) as response:

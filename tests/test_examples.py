@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import runpy
+import sys
 import warnings
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -60,6 +62,15 @@ def test_shipped_files_are_what_the_facts_say(runner: Runner) -> None:
     assert sorted(shipped) == sorted(made)
     different = [name for name, content in made.items() if shipped[name] != content]
     assert different == [], "run examples/make_examples.py"
+
+
+def test_script_writes_the_shipped_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["make_examples.py", "--out", str(tmp_path)])
+    with pytest.raises(SystemExit) as left:
+        runpy.run_path(str(examples_folder() / "make_examples.py"), run_name="__main__")
+    assert left.value.code == 0
+    for path in (*PATIENTS, *REQUESTS):
+        assert (tmp_path / path.relative_to(examples_folder())).read_bytes() == path.read_bytes()
 
 
 def test_readme_names_the_day_and_the_number_of_patients() -> None:
@@ -120,8 +131,10 @@ def test_request_holds_valid_r4_but_where_its_name_says_otherwise(path: Path) ->
 
 
 def test_there_is_a_request_for_each_hook() -> None:
-    hooks = {json.loads(path.read_bytes())["hook"] for path in REQUESTS}
-    assert hooks == {"patient-view", "order-select", "order-sign"}
+    hooks = {path.stem: json.loads(path.read_bytes())["hook"] for path in REQUESTS}
+    assert hooks == {hook: hook for hook in ("patient-view", "order-select", "order-sign")} | {
+        SANDBOX: "order-select"
+    }
 
 
 def test_drafts_as_the_sandbox_writes_them() -> None:

@@ -12,7 +12,7 @@ from decimal import Decimal
 
 import msgspec
 
-from cds_service.chart import Form, Supply, Therapy
+from cds_service.chart import Form, Supply, Therapy, When
 from cds_service.fhir.dates import add_days
 
 RENEWAL_SLACK = timedelta(days=14)
@@ -37,21 +37,31 @@ class Piece(msgspec.Struct, frozen=True):
     end: date | None = None
     """Day on which a record that is over ended; None for an active one."""
     systemic: bool = False
+    local: bool = False
+    """True if it acts only where it is applied."""
     from_text: bool = False
     on_hold: bool = False
     dose_text: str = ""
+    dose_words: str = ""
+    """The dose in the words of the chart, '' if it has none."""
     dose: tuple[str, ...] = ()
     weekly_mg: Decimal | None = None
     strength: tuple[tuple[str, ...], ...] = ()
     renews: str | None = None
     """Reference of the prescription before it, '' if it is not named, None if there is none."""
+    given: When | None = None
+    """When the dose was administered, for a record of one."""
 
 
 def therapies(pieces: Sequence[Piece], gap_days: int) -> tuple[Therapy, ...]:
-    """All courses, by key, the newest of a key first. `gap_days` is the longest pause inside a course."""
-    by_key: dict[str, list[Piece]] = {}
+    """All courses, by key, the newest of a key first. `gap_days` is the longest pause inside a course.
+
+    What acts only where it is applied makes courses of its own: a vaginal cream beside tablets is no change of
+    product.
+    """
+    by_key: dict[tuple[str, bool], list[Piece]] = {}
     for piece in pieces:
-        by_key.setdefault(piece.key, []).append(piece)
+        by_key.setdefault((piece.key, piece.local), []).append(piece)
     found: list[Therapy] = []
     for key in sorted(by_key):
         courses = _chained(by_key[key], gap_days)
@@ -114,7 +124,14 @@ def _therapy(course: Sequence[Piece], current: bool, known: frozenset[str], gap_
         dose_changed=_dose_changed(course),
         on_hold=current and all(piece.on_hold for piece in held),
         sources=tuple(dict.fromkeys(piece.source for piece in newest_first)),
+        given=_given(course),
     )
+
+
+def _given(course: Sequence[Piece]) -> tuple[When, ...]:
+    """When single doses were administered, newest first."""
+    doses = [piece.given for piece in course if piece.given is not None]
+    return tuple(sorted(doses, key=lambda when: (when.day, when.hour or 0, when.minute or 0), reverse=True))
 
 
 def _over(piece: Piece, gap_days: int) -> date:
@@ -185,5 +202,5 @@ def _same(one: Piece, other: Piece) -> bool:
         return False
     if one.dose and other.dose:
         return one.dose == other.dose
-    texts = [" ".join(piece.dose_text.casefold().split()) for piece in (one, other)]
+    texts = [" ".join(piece.dose_words.casefold().split()) for piece in (one, other)]
     return not all(texts) or texts[0] == texts[1]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from decimal import Decimal
+from fractions import Fraction
 from typing import NamedTuple
 
 from msgspec import Raw
@@ -39,8 +40,11 @@ class Dose(NamedTuple):
     """The dose of one record."""
 
     text: str
-    weekly_mg: Decimal | None
-    amount: tuple[str, ...]
+    """As the chart has it, else put together from its parts."""
+    words: str
+    """As the chart has it, '' if it has no words for it."""
+    weekly_mg: Decimal | None = None
+    amount: tuple[str, ...] = ()
     """Amount, unit and rhythm as numbers; () where they are not given as such."""
 
 
@@ -49,26 +53,28 @@ def dose_of(dosages: Sequence[Dosage], names: Sequence[str]) -> Dose:
 
     mg per week needs one single dosage with amount, frequency and period; anything less is None.
     """
-    texts = [_text(dosage) for dosage in dosages]
-    text = "; ".join(text for text in texts if text)
+    words = _joined((dosage.text or "").strip() for dosage in dosages)
+    text = _joined(_text(dosage) for dosage in dosages)
     if len(dosages) != 1:
-        return Dose(text, None, ())
+        return Dose(text, words)
     quantity, repeat = _quantity(dosages[0]), _repeat(dosages[0])
     if quantity is None or repeat is None:
-        return Dose(text, None, ())
+        return Dose(text, words)
     try:
         value, _ = number(quantity.value)
-        doses_a_week = _doses_a_week(repeat)
+        rhythm = _doses_a_week(repeat)
     except UnreadableError:
-        return Dose(text, None, ())
+        return Dose(text, words)
     unit = (quantity.code or quantity.unit or "").strip()
-    amount = (str(value.normalize()), unit, str(doses_a_week.normalize()))
-    if dosages[0].as_needed_boolean:
-        return Dose(text, None, amount)
-    if unit == "mg":
-        return Dose(text, value * doses_a_week, amount)
-    concentration = _mg_per_ml(names) if unit.casefold() == "ml" else None
-    return Dose(text, None if concentration is None else value * concentration * doses_a_week, amount)
+    amount = (str(value.normalize()), unit, str(rhythm))
+    strength = Decimal(1) if unit == "mg" else _mg_per_ml(names) if unit.casefold() == "ml" else None
+    if strength is None or dosages[0].as_needed_boolean:
+        return Dose(text, words, None, amount)
+    return Dose(text, words, value * strength * rhythm.numerator / rhythm.denominator, amount)
+
+
+def _joined(texts: Iterable[str]) -> str:
+    return "; ".join(text for text in texts if text)
 
 
 def _quantity(dosage: Dosage) -> Quantity | None:
@@ -81,7 +87,7 @@ def _repeat(dosage: Dosage) -> Repeat | None:
     return dosage.timing.repeat if dosage.timing else None
 
 
-def _doses_a_week(repeat: Repeat) -> Decimal:
+def _doses_a_week(repeat: Repeat) -> Fraction:
     """Raises UnreadableError unless frequency, period and its unit say it without a range."""
     unit = TIME.get(repeat.period_unit or "")
     if unit is None or given(repeat.frequency_max) or given(repeat.period_max):
@@ -91,7 +97,7 @@ def _doses_a_week(repeat: Repeat) -> Decimal:
     if frequency <= 0 or period <= 0:
         raise UnreadableError("no full timing")
     days, share = unit
-    return frequency * WEEK * share / (period * days)
+    return Fraction(frequency) * Fraction(WEEK) * Fraction(share) / (Fraction(period) * Fraction(days))
 
 
 def _mg_per_ml(names: Sequence[str]) -> Decimal | None:

@@ -79,7 +79,7 @@ class Laboratory:
         return _judge(value, comparator, text, unit, scale, known)
 
     def _scale(self, quantity: Quantity, known: Known) -> Scale:
-        if quantity.system == UCUM:
+        if quantity.system == UCUM and quantity.code:
             scale = known.scales.get(quantity.code)
             if scale is not None:
                 return scale

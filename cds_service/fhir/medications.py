@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from cds_service.chart import Draft, Refused
+from cds_service.chart import Draft, Refused, When
 from cds_service.fhir import resources as fhir
 from cds_service.fhir.courses import Piece
 from cds_service.fhir.dates import add_days
@@ -41,6 +41,8 @@ class Span(NamedTuple):
     reach: date | None
     supply_end: date | None
     end: date | None
+    given: When | None = None
+    """When the dose was administered, for a record of one."""
 
 
 class Whole(NamedTuple):
@@ -98,9 +100,9 @@ class Medications:
         source = source_of("MedicationAdministration", record.id)
         period = record.effective_period or record.occurence_period or fhir.Period()
         moment = record.effective_date_time or record.occurence_date_time
-        when = self._days.day(moment or period.start or period.end)
+        when = self._days.when(moment or period.start or period.end)
         dosages = (record.dosage,) if record.dosage else ()
-        return self._take(record, source, dosages, lambda: self._handed(record.status, when, None))
+        return self._take(record, source, dosages, lambda: self._administered(record.status, when))
 
     def _take(
         self,
@@ -128,10 +130,12 @@ class Medications:
 
     def _piece(self, drug: Drug, whole: Whole) -> Piece:
         span = whole.span
+        form = form_of(drug, whole.dosages, whole.names, self._reading.knowledge)
         return Piece(
             key=drug.key,
             agent=drug.agent,
-            form=form_of(drug, whole.dosages, whole.names, self._reading.knowledge),
+            form=form,
+            local=form in self._reading.knowledge.therapies[drug.key].local_forms and not drug.systemic,
             source=whole.source,
             recognised=drug.recognised,
             active=span.active,
@@ -143,10 +147,12 @@ class Medications:
             from_text=drug.from_text,
             on_hold=whole.status == "on-hold",
             dose_text=whole.dose.text,
+            dose_words=whole.dose.words,
             dose=whole.dose.amount,
             weekly_mg=whole.dose.weekly_mg,
             strength=strength_of(drug.product) or strength_of(whole.names[0] if whole.names else ""),
             renews=whole.prior,
+            given=span.given,
         )
 
     # -- dates ---------------------------------------------------------------------------------------
@@ -210,6 +216,10 @@ class Medications:
         if self._reading.as_of <= add_days(when, int(supply * self._reach)):
             return Span(True, when, runs_out, runs_out, None)
         return Span(False, when, runs_out, runs_out, runs_out)
+
+    def _administered(self, status: str | None, when: When | None) -> Span | Refused:
+        span = self._handed(status, when.day if when else None, None)
+        return span if isinstance(span, Refused) else span._replace(given=when)
 
     # -- which drug ----------------------------------------------------------------------------------
 

@@ -1,9 +1,9 @@
 """Which therapy a medication record is about (clinical reference 2.2, recognition order; 0.4.13).
 
 Tried in this order: RxNorm codes, of the record itself, then of the Medication that it refers to, then of that
-Medication's ingredients; ATC codes; words. NDC and SNOMED CT name products only with a map that a site installs,
-and none is part of the knowledge, so they are passed over. A code of a product that is known and starts nothing
-(a contraceptive) ends the search: its name must not bring back what its code ruled out.
+Medication's ingredients; codes that the site's overlay names, of any other system; ATC codes; words. NDC and SNOMED
+CT name products only by such an overlay: no map of them is part of the knowledge. A code of a product that is known
+and starts nothing (a contraceptive) ends the search: its name must not bring back what its code ruled out.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class Recogniser:
     def drugs(self, names: Names) -> tuple[Drug, ...] | None:
         """What the record starts: () for an unknown drug, None for a known product that starts nothing."""
         concepts = names.concepts()
-        for step in (self._rxnorm, self._atc):
+        for step in (self._rxnorm, self._local, self._atc):
             for group in (*([concept] for concept in concepts), names.ingredients):
                 found = _join(step, group)
                 if found is None or found:
@@ -88,6 +88,14 @@ class Recogniser:
         best = min(products, key=lambda product: (bool(product.keys), _PRECISE.get(product.tty, len(_PRECISE))))
         word = "product" if _PRECISE.get(best.tty, 0) == 0 else "ingredient"
         return best, f"RxNorm {word} {best.code}"
+
+    def _local(self, concept: Concept) -> tuple[Product, str] | None:
+        known = self._terms.knowledge.local_drugs
+        for coding in concept.coding or () if known else ():
+            product = known.get((coding.system or "", (coding.code or "").strip()))
+            if product is not None:
+                return product, f"local drug code {product.code}"
+        return None
 
     def _atc(self, concept: Concept) -> tuple[Product, str] | None:
         for coding in concept.coding or ():
@@ -111,9 +119,12 @@ class Recogniser:
         both = f"{folded}\n{fold(_PUNCTUATION.sub(' ', folded))}"
         if not self._terms.may_name_drug(both):
             return ()
-        return tuple(
-            drug for pattern in self._terms.knowledge.patterns if (drug := self._by(pattern, both)) is not None
-        )
+        found: dict[str, Drug] = {}
+        for pattern in self._terms.knowledge.patterns:
+            drug = self._by(pattern, both)
+            if drug is not None:
+                found.setdefault(drug.key, drug)  # a site's own words for a therapy stand before the shipped ones
+        return tuple(found.values())
 
     def _by(self, pattern: Pattern, text: str) -> Drug | None:
         match = pattern.positive.search(text)

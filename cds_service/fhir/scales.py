@@ -48,6 +48,8 @@ def _scale(code: Code, marker: Marker, ucum: str | None) -> Scale:
         problem = "text"
     elif ucum is None or (ucum and ucum not in marker.factors):
         problem = "unknown_unit"
+    elif not ucum and code.assumed_unit:  # the site has said in which unit these results come
+        return _scale(code, marker, code.assumed_unit)
     elif not ucum:
         problem = "no_unit"
     elif {_kind(code.unit), _kind(ucum)} == {"mass", "molar"}:

@@ -54,15 +54,15 @@ def _ordered(found: Sequence[Found], calendar: Calendar) -> tuple[Measurement, .
     return tuple(result for _, result in keyed)
 
 
-def _recency(each: Found, calendar: Calendar) -> tuple[date, bool, datetime, Stamp, str, str]:
+def _recency(each: Found, calendar: Calendar) -> tuple[date, datetime, Stamp, str, str]:
     """By day; a timed result is later than a date-only one, two date-only ones go by `issued`."""
     result = each.result
     when = result.when
     if when is None:
-        return date.min, False, LONG_AGO, NEVER, result.source, result.code
+        return date.min, LONG_AGO, NEVER, result.source, result.code
     if when.instant is not None:
-        return when.day, True, when.instant, NEVER, result.source, result.code
-    return when.day, False, LONG_AGO, _stamp(each.issued, calendar), result.source, result.code
+        return when.day, when.instant, NEVER, result.source, result.code
+    return when.day, LONG_AGO, _stamp(each.issued, calendar), result.source, result.code
 
 
 def _updated(each: Found) -> str | None:

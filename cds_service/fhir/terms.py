@@ -102,8 +102,9 @@ def _orderables(knowledge: Knowledge) -> dict[tuple[str | None, str | None], Ord
     for key, code in knowledge.codes.items():
         found[key] = Orderable(frozenset({code.marker}), knowledge.markers[code.marker].name, "")
     for test in knowledge.tests.values():
-        if test.order_code:
-            found[test.order_system, test.order_code] = Orderable(test.brings, test.name, "")
+        codes = [(test.order_system, test.order_code)] if test.order_code else []
+        for key in (*codes, *((local.system, local.code) for local in test.local_orders)):
+            found[key] = Orderable(test.brings, test.name, "")
     for key, panel in knowledge.panels.items():
         more = found[key].markers if key in found else frozenset()
         found[key] = Orderable(panel.markers | more, panel.name, panel.key)

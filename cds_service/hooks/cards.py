@@ -12,10 +12,11 @@ from typing import Any
 
 import msgspec
 
-from cds_service.chart import Chart, Condition, Draft, Measurement, Therapy
+from cds_service.chart import Chart, Condition, Draft, Measurement, Order, Procedure, Therapy
 from cds_service.hooks.suggestions import JSON, suggest
 from cds_service.hooks.words import Own, Words
-from cds_service.knowledge.model import Knowledge, Rule, Test
+from cds_service.knowledge.model import Knowledge, Rule, Source, Test
+from cds_service.knowledge.needs import named
 from cds_service.rules.lines import doubt_lines
 from cds_service.rules.outcome import Doubt, Evaluation, Finding
 
@@ -32,6 +33,7 @@ class Card(msgspec.Struct, frozen=True):
     indicator: str
     summary: str
     detail: str
+    source: Source
     tests: tuple[Test, ...] = ()
     topic: str = ""
 
@@ -42,79 +44,113 @@ def make_renderer(knowledge: Knowledge, profile: str = "generic", folder: Path |
     `profile` is `generic` or `epic`; `folder` replaces the shipped `cards_templates/`.
     """
     words = Words(knowledge, folder)
+    sexed = frozenset(rule.id for rule in knowledge.rules if _rests_on_sex(rule, knowledge))
 
     def render(evaluation: Evaluation, chart: Chart, new_uuid: Callable[[], str]) -> list[JSON]:
-        cards = [_card(finding, evaluation, words) for finding in evaluation.findings]
+        cards = [
+            _card(finding, evaluation, words, chart.patient.sex_source if finding.rule.id in sexed else "")
+            for finding in evaluation.findings
+        ]
         if evaluation.doubts:
             cards.append(_quiet(evaluation.doubts, words))
         context: dict[str, Any] = {"patient_id": chart.patient.id, "as_of": evaluation.as_of, "profile": profile}
         return [
-            _json(card, suggest(card.tests, say=words.say, new_uuid=new_uuid, **context), knowledge, new_uuid())
+            _json(card, suggest(card.tests, say=words.say, new_uuid=new_uuid, **context), words, new_uuid())
             for card in _at_most(cards, MOST_CARDS, words)
         ]
 
     return render
 
 
-def _card(finding: Finding, evaluation: Evaluation, words: Words) -> Card:
+def _rests_on_sex(rule: Rule, knowledge: Knowledge) -> bool:
+    """True if the rule or its protocol asks for the sex: its cards then say where that was read."""
+    protocols = set(named(rule.applies, ("protocol",)))
+    trees = (rule.applies, rule.spec, *(p.applies for p in knowledge.protocols if p.key in protocols))
+    return any(True for tree in trees for _ in named(tree, ("sex", "by_sex")))
+
+
+def _card(finding: Finding, evaluation: Evaluation, words: Words, sex_from: str) -> Card:
     rule, knowledge = finding.rule, words.knowledge
+    facts = finding.facts
+    results = [fact for fact in facts if isinstance(fact, Measurement)]
+    courses = [fact for fact in facts if isinstance(fact, Therapy)]
+    shown = [finding.result, *results] if finding.result else results
     values: dict[str, Any] = {
-        **_basis(rule, words),
+        **_footer(rule, words, finding.profile),
         "f": finding,
         "as_of": evaluation.as_of,
         "lines": list(dict.fromkeys(words.line(line) for line in finding.lines)),
-        "course": next((fact for fact in finding.facts if isinstance(fact, Therapy)), None),
-        "conditions": [fact for fact in finding.facts if isinstance(fact, Condition)],
-        "drafts": [fact for fact in finding.facts if isinstance(fact, Draft)],
-        "results": [fact for fact in finding.facts if isinstance(fact, Measurement)],
+        "adjusted": _adjusted_for(finding),
+        "courses": courses,
+        "course": courses[0] if courses else None,
+        "conditions": [fact for fact in facts if isinstance(fact, Condition)],
+        "procedures": [fact for fact in facts if isinstance(fact, Procedure)],
+        "drafts": [fact for fact in facts if isinstance(fact, Draft)],
+        "orders": [fact for fact in facts if isinstance(fact, Order)],
+        "results": results,
         "due": [(knowledge.tests[item.test], item) for item in finding.due],
+        "late": sum(item.overdue for item in finding.due),
         "ordered": [(knowledge.tests[test], order) for test, order in finding.ordered],
         "switches": knowledge.switches,
+        "sources": list(dict.fromkeys(result.source for result in shown)),
+        "sex_from": sex_from,
         **finding.values,
     }
     conditions = values["conditions"]
     concept = knowledge.concepts.get(str(finding.values.get("concept", "")))
-    values["condition"] = Own(words.sentence(concept.name)) if concept else ""
+    values["condition"] = words.sentence(concept.name) if concept else ""
     values["onset"] = words.onset(conditions[0]) if conditions else ""
     return Card(
         rule=rule,
         indicator=finding.indicator,
         summary=words.summary(rule.template, rule.spec.get("summary", ""), values),
         detail=words.detail(rule.template, values),
+        source=knowledge.sources[words.evidence(rule, finding.profile)[0].source],
         tests=tuple(knowledge.tests[test] for test in finding.tests),
         topic=rule.topic,
     )
 
 
-def _basis(rule: Rule, words: Words) -> dict[str, Any]:
-    return {"rule": rule, "advice": Own(rule.advice), "basis": words.basis(rule)}
+def _adjusted_for(finding: Finding) -> str:
+    """Agent for which the result was multiplied ('' if it was not; a baseline may have been)."""
+    lines = (line.values for line in finding.lines if line.message == "adjusted")
+    therapies = (values["therapy"] for values in lines if values["result"] is finding.result)
+    return next((therapy.agent for therapy in therapies if isinstance(therapy, Therapy)), "")
+
+
+def _footer(rule: Rule, words: Words, profile: str = "") -> dict[str, Any]:
+    basis = words.basis(rule, profile)
+    return {"rule": rule, "advice": Own(rule.advice), "basis": basis, "sources": [], "sex_from": ""}
 
 
 def _quiet(doubts: tuple[Doubt, ...], words: Words) -> Card:
     """The quiet card: topic is the data-quality rule if all doubts are its, else UNKNOWN (0.4.4)."""
-    doubts = _by_key(doubts, words)
     speakers = {doubt.rule or "UNKNOWN" for doubt in doubts}
     rules = {rule.id: rule for rule in words.knowledge.rules}
     rule = rules[speakers.pop() if len(speakers) == 1 else "UNKNOWN"]
-    lines = list(dict.fromkeys(words.line(line) for line in doubt_lines(doubts)))
     values = {
-        **_basis(rule, words),
-        "lines": lines,
-        "areas": list(dict.fromkeys(str(words.name(doubt.area)) for doubt in doubts)),
+        **_footer(rule, words),
+        "lines": list(dict.fromkeys(words.line(line) for line in doubt_lines(_grouped(doubts, words)))),
+        "areas": list(dict.fromkeys(words.name(doubt.area) for doubt in doubts)),
     }
     return Card(
-        rule, "info", words.summary("unknown", "", values), words.detail("unknown", values), topic=rule.topic
+        rule=rule,
+        indicator="info",
+        summary=words.summary("unknown", "", values),
+        detail=words.detail("unknown", values),
+        source=words.knowledge.sources[rule.evidence[0].source],
+        topic=rule.topic,
     )
 
 
-def _by_key(doubts: tuple[Doubt, ...], words: Words) -> tuple[Doubt, ...]:
-    """Doubts about one prefetch key become one that names all that the key would have brought."""
+def _grouped(doubts: tuple[Doubt, ...], words: Words) -> tuple[Doubt, ...]:
+    """Doubts with one cause, a prefetch key or an entry, become one that names all that it would have brought."""
     grouped: dict[tuple[object, ...], list[Doubt]] = {}
     for doubt in doubts:
-        key = doubt.values.get("key")
-        grouped.setdefault((doubt.message, key) if key else (doubt.key(),), []).append(doubt)
+        cause = doubt.values.get("key") or doubt.values.get("source")
+        grouped.setdefault((doubt.message, cause) if cause else doubt.key(), []).append(doubt)
     return tuple(
-        msgspec.structs.replace(same[0], area=", ".join(dict.fromkeys(words.name(doubt.area) for doubt in same)))
+        msgspec.structs.replace(same[0], area=Own(", ".join(dict.fromkeys(words.name(d.area) for d in same))))
         for same in grouped.values()
     )
 
@@ -133,7 +169,7 @@ def _at_most(cards: list[Card], most: int, words: Words) -> list[Card]:
 
 
 def _merged(cards: list[Card], words: Words) -> Card:
-    values = {"cards": [(Own(card.summary), Own(card.detail)) for card in cards], "count": len(cards)}
+    values = {"cards": [(card.summary, card.detail) for card in cards], "count": len(cards)}
     tests = tuple({test.key: test for card in cards for test in card.tests}.values())
     return msgspec.structs.replace(
         cards[0],
@@ -143,14 +179,13 @@ def _merged(cards: list[Card], words: Words) -> Card:
     )
 
 
-def _json(card: Card, suggestions: list[JSON], knowledge: Knowledge, uuid: str) -> JSON:
-    rule = card.rule
-    source = knowledge.sources[rule.evidence[0].source]
+def _json(card: Card, suggestions: list[JSON], words: Words, uuid: str) -> JSON:
+    rule, source, knowledge = card.rule, card.source, words.knowledge
     topic = {"system": knowledge.code_system, "code": card.topic, "display": rule.title}
     card_json: JSON = {
         "uuid": uuid,
         "summary": card.summary,
-        "detail": card.detail,
+        "detail": f"{card.detail} {words.say('closing')}",
         "indicator": card.indicator,
         "source": {"label": source.label, **({"url": source.url} if source.url else {}), "topic": topic},
     }

@@ -18,7 +18,13 @@ def service_request(test: Test, patient_id: str, as_of: date) -> JSON:
         "status": "draft",
         "intent": "order",
         "code": {
-            "coding": [{"system": test.order_system, "code": test.order_code, "display": test.order_display}],
+            "coding": [
+                {"system": test.order_system, "code": test.order_code, "display": test.order_display},
+                *(
+                    {"system": local.system, "code": local.code, "display": local.display}
+                    for local in test.local_orders
+                ),
+            ],
             "text": test.name,
         },
         "subject": {"reference": f"Patient/{patient_id}"},

@@ -8,26 +8,40 @@ A name that is missing is an error (StrictUndefined), never an empty place in a 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import date
-from decimal import Decimal
+from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any
 
 import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
-from cds_service.chart import Condition, Draft, Measurement, Therapy
-from cds_service.knowledge.model import Knowledge, Rule
-from cds_service.knowledge.units import for_display
+from cds_service.chart import Condition, Draft, Measurement, Therapy, When
+from cds_service.knowledge.model import Evidence, Knowledge, Rule
+from cds_service.knowledge.units import for_display, normalise_unit
 from cds_service.rules.outcome import Line
 
 LONGEST_SUMMARY = 139
 LONGEST_FOREIGN = 100
+MOST_DIGITS = 20
+"""Digits before or after the point beyond which a number is written with an exponent."""
+
+PRECISION = {"year": 4, "month": 7}
+"""Characters of an ISO date that were written."""
+
 SPECIAL = re.compile(r"([\\`*_{}\[\]<>|#~!&])")
-AT_START = re.compile(r"^([-+=]+|\d+[.)])(?=\s|$)")
-LINKS = re.compile(r"(?i)://|www\.|@")
-INVISIBLE = re.compile(r"[\s\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]+")
+LISTED = re.compile(r"^(\d*)([-+=.)])(?!\d)")
+# What Markdown readers make a link of by themselves: addresses, e-mail, and (beyond GFM) bare names of hosts.
+HOST = re.compile(r"(?i)(?<=www)\.")
+LINKS = re.compile(r"://|@|(?<=\w)\.(?=[^\W\d_]{2})")
+UNLINKED = {"://": ": //", "@": "(at)", ".": ". "}
+BLANK = re.compile(r"[\s\x00-\x1f\x7f-\x9f]+")
+# What shows nothing, or turns the direction of what follows; half a surrogate pair cannot be sent at all.
+HIDDEN = re.compile(
+    r"[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164"
+    r"\ud800-\udfff\ufe00-\ufe0f\ufeff\uffa0\ufff9-\ufffb\U000e0000-\U000e0fff]"
+)
 
 
 class Own(str):
@@ -38,18 +52,19 @@ class Own(str):
 
 def plain(text: str, longest: int = LONGEST_FOREIGN) -> str:
     """Foreign text on one line, without control characters, cut at `longest` characters."""
-    line = INVISIBLE.sub(" ", text).strip()
+    line = BLANK.sub(" ", HIDDEN.sub("", text)).strip()
     return line if len(line) <= longest else line[: longest - 1].rstrip() + "…"
 
 
-def escape(text: str) -> str:
+def escape(text: str, longest: int = LONGEST_FOREIGN) -> str:
     """Foreign text made inert for GitHub-flavoured Markdown: no markup, no HTML, no automatic links."""
-    unlinked = LINKS.sub(_unlink, plain(text))
-    return AT_START.sub(r"\\\1", SPECIAL.sub(r"\\\1", unlinked))
+    unlinked = LINKS.sub(lambda match: UNLINKED[match[0]], HOST.sub(" .", plain(text, longest)))
+    return LISTED.sub(r"\1\\\2", SPECIAL.sub(r"\\\1", unlinked))
 
 
-def _unlink(match: re.Match[str]) -> str:
-    return {":": ": //", "w": "www. ", "@": "(at)"}[match[0][0].lower()]
+def as_code(text: str) -> Own:
+    """Foreign text as a code span."""
+    return Own("`" + (plain(text).replace("`", "'") or "?") + "`")
 
 
 def summary_of(text: str) -> str:
@@ -69,14 +84,19 @@ class Words:
         self.knowledge = knowledge
         self.folder = folder or templates_folder()
         detail = self._environment(_print)
-        summary = self._environment(lambda value: plain(str(value)))
+        summary = self._environment(lambda value: value if isinstance(value, Own) else plain(str(value)))
         names = [path.name for path in self.folder.glob("*.md")]
         self._details = {name.removesuffix(".md"): detail.get_template(name) for name in names}
         self._summaries = {name.removesuffix(".md"): summary.get_template(name) for name in names}
         messages = yaml.safe_load((self.folder / "messages.yaml").read_text(encoding="utf-8"))
         self._messages = {name: detail.from_string(text) for name, text in messages.items()}
+        self._areas = {rule.id: self._subject(rule) for rule in knowledge.rules}
+        for name in messages:
+            if name.startswith("area_"):
+                self._areas[name.removeprefix("area_")] = messages[name]
         own = {rule.spec["summary"] for rule in knowledge.rules if "summary" in rule.spec}
-        self._basis = {rule.id: self._basis_of(rule, detail.get_template("basis.md")) for rule in knowledge.rules}
+        self._schedules = {protocol.key: protocol.schedules for protocol in knowledge.protocols}
+        self._basis = dict(self._bases(detail.get_template("basis.md")))
         self._own_summaries = {text: summary.from_string(text) for text in own}
 
     def _environment(self, printer: Callable[[Any], str]) -> Environment:
@@ -90,26 +110,36 @@ class Words:
             auto_reload=False,
         )
         environment.filters.update(
-            day=lambda when: Own(when.isoformat() if isinstance(when, date) else str(when)),
-            value=self.value,
-            number=self.number,
-            reported=reported,
-            own=Own,
+            as_reported=self.as_reported,
+            clock=clock,
+            code=as_code,
+            day=day,
+            decimals=decimals,
+            limit=self.limit,
             name=self.name,
-            therapy=self.therapy,
-            when=moment,
+            number=self.number,
+            own=Own,
+            reported=reported,
             sentence=self.sentence,
+            some=some,
+            therapy=self.therapy,
+            unit=lambda marker: Own(self.knowledge.markers[marker].unit_display),
+            value=self.value,
+            whole=lambda text: Own(escape(text, LONGEST_SUMMARY)),
         )
-        environment.globals.update(line=self.line, markers=self.knowledge.markers, tests=self.knowledge.tests)
         return environment
 
     # -- formats -------------------------------------------------------------------------------------
 
     def number(self, value: Decimal, marker: str) -> Own:
-        """A canonical value at the marker's display precision with its unit."""
+        """A canonical value at the marker's display precision with its unit: `54.0 %`."""
         known = self.knowledge.markers[marker]
-        shown = for_display(known, value)
-        return Own(f"{shown:f} {known.unit_display}".strip())
+        return Own(f"{_written(for_display(known, value))} {known.unit_display}".strip())
+
+    def limit(self, value: Decimal, marker: str) -> Own:
+        """A limit with its unit, without zeros that say nothing: `54 %`."""
+        known = self.knowledge.markers[marker]
+        return Own(f"{_written(for_display(known, value).normalize())} {known.unit_display}".strip())
 
     def value(self, measurement: Measurement) -> Own:
         """A result as it is compared: `55.2 %`, `>150 ng/dL`."""
@@ -117,10 +147,28 @@ class Words:
             return Own(escape(reported(measurement)))
         return Own(measurement.comparator + self.number(measurement.value, measurement.marker))
 
-    def name(self, marker: str) -> Own:
-        """Name of a marker or an area, as in a sentence."""
-        known = self.knowledge.markers.get(marker)
-        return Own(known.name if known else marker)
+    def as_reported(self, measurement: Measurement) -> str:
+        """The result as the laboratory wrote it, '' where that is the number and the unit that `value` shows."""
+        known = self.knowledge.markers[measurement.marker]
+        if measurement.value is None:
+            return ""
+        unit = self.knowledge.spellings.get(normalise_unit(measurement.reported_unit), "")
+        try:
+            same = Decimal(measurement.reported.lstrip("<>= ")) == for_display(known, measurement.value)
+        except InvalidOperation:
+            same = False
+        return "" if same and unit == known.unit else reported(measurement)
+
+    def name(self, area: str) -> Own:
+        """Name of a marker or another area of the chart, as in a sentence; of a rule what it looks at."""
+        if isinstance(area, Own):
+            return area
+        known = self.knowledge.markers.get(area)
+        return Own(known.name if known else self._areas.get(area) or escape(area))
+
+    def _subject(self, rule: Rule) -> str:
+        marker = self.knowledge.markers.get(rule.spec.get("marker", ""))
+        return marker.name if marker else rule.title
 
     def therapy(self, course: Therapy | Draft) -> str:
         """Agent and form of a course or draft."""
@@ -131,10 +179,11 @@ class Words:
         """Own words as the beginning of a sentence: `PSA` stays, `hematocrit` becomes `Hematocrit`."""
         return Own(text[:1].upper() + text[1:])
 
-    def onset(self, condition: Condition) -> str:
+    @staticmethod
+    def onset(condition: Condition) -> Own:
         """Date of a condition for a summary, `` of 2026-05-01``, or ''."""
-        shown = moment(condition)
-        return f" of {shown}" if shown else ""
+        shown = day(condition)
+        return Own(f" of {shown}" if shown else "")
 
     # -- texts ---------------------------------------------------------------------------------------
 
@@ -152,13 +201,20 @@ class Words:
             return summary_of(self._own_summaries[own].render(values))
         return summary_of(_block(self._summaries[template], "summary", values))
 
-    def _basis_of(self, rule: Rule, template: Template) -> Own:
-        evidence = [(self.knowledge.sources[e.source], e) for e in rule.evidence]
-        return Own(template.render(rule=rule, differs=Own(rule.differs), evidence=evidence).strip())
+    def _bases(self, template: Template) -> Iterator[tuple[tuple[str, str], Own]]:
+        for rule in self.knowledge.rules:
+            for profile in ("", *(self._schedules[rule.protocol] if rule.kind == "schedule" else ())):
+                evidence = [(self.knowledge.sources[e.source], e) for e in self.evidence(rule, profile)]
+                differs = (self._schedules[rule.protocol][profile].differs if profile else "") or rule.differs
+                yield (rule.id, profile), Own(template.render(differs=Own(differs), evidence=evidence).strip())
 
-    def basis(self, rule: Rule) -> Own:
-        """Guideline with strength, where others differ, rule id and version: the same on every card of a rule."""
-        return self._basis[rule.id]
+    def evidence(self, rule: Rule, profile: str) -> tuple[Evidence, ...]:
+        """What a card rests on: the schedule of the profile that it tells, else the rule itself."""
+        return self._schedules[rule.protocol][profile].evidence if profile else rule.evidence
+
+    def basis(self, rule: Rule, profile: str = "") -> Own:
+        """Guideline with strength, and where others differ: the same on every card of a rule and profile."""
+        return self._basis[rule.id, profile]
 
     def detail(self, template: str, values: Mapping[str, Any]) -> str:
         """Detail of a card in Markdown: paragraphs parted by one empty line."""
@@ -175,13 +231,43 @@ def reported(measurement: Measurement) -> str:
     return f"{measurement.reported} {measurement.reported_unit}".strip()
 
 
-def moment(condition: Condition) -> Own:
-    """Onset (else date of record) of a condition, in the precision in which it was written; '' if none."""
-    when = condition.onset or condition.recorded
-    if when is None:
+def _written(number: Decimal) -> str:
+    """A number in digits; with an exponent only where the digits would fill the card."""
+    return f"{number:f}" if abs(number.adjusted()) < MOST_DIGITS else str(number)
+
+
+def decimals(number: Decimal, places: int) -> Own:
+    """A number of so many decimals, rounded half up."""
+    return Own(f"{number.quantize(Decimal(1).scaleb(-places), ROUND_HALF_UP):f}")
+
+
+def day(when: date | When | Measurement | Condition | None) -> Own:
+    """A day in the precision in which it was written (`2026-11`); of a condition its onset, else its record."""
+    if isinstance(when, Measurement):
+        when = when.when
+    elif isinstance(when, Condition):
+        when = when.onset or when.recorded
+    if when is None or isinstance(when, date):
+        return Own(when or "")
+    return Own(when.day.isoformat()[: PRECISION.get(when.precision, 10)])
+
+
+def clock(measurement: Measurement) -> Own:
+    """Time of collection as it was written, `07:30`; '' if only the day is known."""
+    when = measurement.when
+    if when is None or when.hour is None:
         return Own("")
-    length = {"year": 4, "month": 7}.get(when.precision, 10)
-    return Own(when.day.isoformat()[:length])
+    return Own(f"{when.hour:02d}:{when.minute or 0:02d}")
+
+
+def some(names: Sequence[str], lead: str) -> Own:
+    """As many of our names as fit into a summary after `lead`, but at least one, and how many more there are."""
+    for count in range(len(names), 0, -1):
+        rest = len(names) - count
+        text = ", ".join(names[:count]) + (f" and {rest} more" if rest else "")
+        if count == 1 or len(lead) + len(text) <= LONGEST_SUMMARY:
+            return Own(text)
+    return Own("")
 
 
 def templates_folder() -> Path:

@@ -52,8 +52,7 @@ def find_problems(docs: Mapping[str, Document], products: Mapping[str, tuple[int
         yield from _patterns(docs["routes"], "words")
     if "conditions" in docs:
         yield from _concepts(docs["conditions"])
-    if "switches" in docs:
-        yield from _switches(docs["switches"])
+    yield from _choices(docs)
 
 
 def _units(document: Document) -> Iterator[Problem]:
@@ -187,3 +186,33 @@ def _switches(document: Document) -> Iterator[Problem]:
             yield document.problem(["switches", key, "default"], "one of the allowed words")
         if raw["default"] is None and not raw.get("nullable"):
             yield document.problem(["switches", key, "default"], "a value, or `nullable: true`")
+
+
+def _choices(docs: Mapping[str, Document]) -> Iterator[Problem]:
+    if "switches" in docs:
+        yield from _switches(docs["switches"])
+    if {"switches", "profiles", "sources"} <= docs.keys():
+        yield from _profiles(docs["profiles"], docs["switches"].data["switches"], docs["sources"].data["sources"])
+
+
+def _profiles(document: Document, switches: Mapping[str, Any], sources: Mapping[str, Any]) -> Iterator[Problem]:
+    for chooser, profiles in document.data["profiles"].items():
+        words = switches.get(chooser, {}).get("allowed", ())
+        for profile, content in profiles.items():
+            place = ["profiles", chooser, profile]
+            if profile not in words:
+                yield document.problem(place, "a switch of switches.yaml and one of its words")
+            for number, evidence in enumerate(content["evidence"]):
+                if evidence["source"] not in sources:
+                    yield document.problem([*place, "evidence", number, "source"], "a source of sources.yaml")
+            for switch, value in content.get("switches", {}).items():
+                if switch not in switches or not _is_value(switches[switch], value):
+                    expected = "a switch of switches.yaml and a value of it"
+                    yield document.problem([*place, "switches", switch], expected)
+
+
+def _is_value(switch: Mapping[str, Any], value: Any) -> bool:
+    if value is None:
+        return bool(switch.get("nullable", False))
+    kinds = {"choice": str, "decimal": str, "bool": bool, "int": int}
+    return type(value) is kinds[switch["type"]] and value in switch.get("allowed", (value,))

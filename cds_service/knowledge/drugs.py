@@ -11,7 +11,8 @@ from cds_service.chart import Form
 from cds_service.knowledge.model import AgentHint, Pattern, Product, TherapyClass
 from cds_service.knowledge.yaml_file import Problem
 
-_COLUMNS = ["rxcui", "tty", "keys", "agent", "form", "scope", "name"]
+COLUMNS = ["rxcui", "tty", "keys", "agent", "form", "scope", "name"]
+"""Columns of products.tsv."""
 _FORMS = frozenset(get_args(Form))
 
 
@@ -34,9 +35,9 @@ def read_products(path: Path, problems: list[Problem]) -> dict[str, tuple[int, P
             continue
         cells = line.split("\t")
         if not header:
-            header = cells == _COLUMNS
+            header = cells == COLUMNS
             if not header:
-                problems.append(Problem(path.name, number, "", "the columns " + ", ".join(_COLUMNS)))
+                problems.append(Problem(path.name, number, "", "the columns " + ", ".join(COLUMNS)))
                 return {}
             continue
         expected = _row_problem(cells, products)
@@ -58,8 +59,8 @@ def read_products(path: Path, problems: list[Problem]) -> dict[str, tuple[int, P
 
 
 def _row_problem(cells: list[str], seen: Container[str]) -> str:
-    if len(cells) != len(_COLUMNS):
-        return f"{len(_COLUMNS)} columns, not {len(cells)}"
+    if len(cells) != len(COLUMNS):
+        return f"{len(COLUMNS)} columns, not {len(cells)}"
     rxcui, tty, _, agent, form, scope, name = cells
     if not (rxcui.isascii() and rxcui.isdigit()):
         return "a number as RxCUI"

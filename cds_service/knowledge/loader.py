@@ -1,26 +1,38 @@
-"""Loads the knowledge: all YAML and TSV files of one folder, compiled, or one error with all faults."""
+"""Loads the knowledge: all files of one folder, and what a site changes in it, or one error with all faults."""
 
 from __future__ import annotations
 
 import hashlib
+from datetime import date
 from pathlib import Path
 
+import msgspec
+
+from cds_service.knowledge import overlay as site_overlay
+from cds_service.knowledge.choices import choose
 from cds_service.knowledge.model import Knowledge, Protocol, Rule
 from cds_service.knowledge.protocols import compile_protocols
 from cds_service.knowledge.terminology import compile_terms
-from cds_service.knowledge.yaml_file import KnowledgeError, Problem
+from cds_service.knowledge.yaml_file import Document, KnowledgeError, Problem, read
 
 _HERE = Path(__file__).parent
 _VERSION_DIGITS = 12
+_SITE_DIGITS = 6
 
 
-def load(path: Path | None = None) -> Knowledge:
-    """The knowledge in the folder `path` (default: the shipped one).
+def load(
+    path: Path | None = None, *, overlay: Path | None = None, guideline: str = "", today: date | None = None
+) -> Knowledge:
+    """The knowledge in the folder `path` (default: the shipped one), as it is at a site on `today`.
 
-    Raises KnowledgeError with every problem found, each with file, line, field and what was expected.
+    `overlay` is the site's file of changes (`overlay.py`). `guideline` is the word of the switch `guideline`, ''
+    for the one that the overlay, else the shipped file names. `today` (None: the clock's) decides which changes
+    have ended. Raises KnowledgeError with every problem found, each with file, line, field and what was expected.
     """
     folder = path or _HERE
+    today = today or date.today()
     problems: list[Problem] = []
+    document = read(overlay, "overlay", problems) if overlay else None
     terms = compile_terms(folder, problems)
     protocols: tuple[Protocol, ...] = ()
     rules: tuple[Rule, ...] = ()
@@ -29,7 +41,34 @@ def load(path: Path | None = None) -> Knowledge:
     if terms is None or problems:
         raise KnowledgeError(problems)
     parts = {name: getattr(terms, name) for name in terms.__struct_fields__}
-    return Knowledge(version=version_of(folder), protocols=protocols, rules=rules, **parts)
+    knowledge = Knowledge(version=version_of(folder), protocols=protocols, rules=rules, **parts)
+    knowledge = follow(knowledge, _chosen(guideline, document, today, problems), problems)
+    if document is not None:
+        knowledge = choose(knowledge, site_overlay.profiles_of(knowledge, document, today))
+        knowledge = site_overlay.apply(knowledge, document, today, problems)
+    if problems:
+        raise KnowledgeError(problems)
+    return msgspec.structs.replace(knowledge, version=_version_at(knowledge, document, guideline))
+
+
+def _chosen(setting: str, document: Document | None, today: date, problems: list[Problem]) -> str:
+    """The guideline that the settings or the overlay name; '' if neither does."""
+    by_overlay = site_overlay.guideline_of(document, today) if document else ""
+    if document and setting and by_overlay and setting != by_overlay:
+        expected = f"one guideline; the settings say {setting}, the overlay {by_overlay}"
+        problems.append(document.problem(("changes",), expected))
+    return setting or by_overlay
+
+
+def follow(knowledge: Knowledge, guideline: str, problems: list[Problem]) -> Knowledge:
+    """The knowledge of a site that follows this guideline ('': the shipped choice)."""
+    if not guideline:
+        return knowledge
+    allowed = knowledge.switch_specs["guideline"].allowed
+    if guideline not in allowed:
+        problems.append(Problem("guideline", 1, "", f"one of {', '.join(allowed)}, not {guideline!r}"))
+        return knowledge
+    return choose(knowledge, {"guideline": guideline})
 
 
 def version_of(folder: Path) -> str:
@@ -38,3 +77,13 @@ def version_of(folder: Path) -> str:
     for file in sorted([*folder.glob("*.yaml"), *folder.glob("*.tsv"), *folder.glob("protocols/*.yaml")]):
         digest.update(file.relative_to(folder).as_posix().encode() + b"\0" + file.read_bytes() + b"\0")
     return digest.hexdigest()[:_VERSION_DIGITS]
+
+
+def _version_at(knowledge: Knowledge, document: Document | None, guideline: str) -> str:
+    """The version of the shipped files, and a hash over what the site makes of them if it does."""
+    if not guideline and document is None:
+        return knowledge.version
+    digest = hashlib.sha256(guideline.encode())
+    for change in site_overlay.in_force(knowledge.changes):
+        digest.update(f"\0{change.what}\0{change.here}".encode())
+    return f"{knowledge.version}-{digest.hexdigest()[:_SITE_DIGITS]}"

@@ -31,6 +31,8 @@ class Code(msgspec.Struct, frozen=True):
     """Example UCUM unit of the code table ('' if none); tells mass from molar codes, never converts."""
     mark: str
     evidence: str
+    assumed_unit: str = ""
+    """UCUM unit of results of this code that carry none ('' if that is not known). Only a site can say so."""
 
 
 class InferUnit(msgspec.Struct, frozen=True):
@@ -78,6 +80,14 @@ class Panel(msgspec.Struct, frozen=True):
     markers: frozenset[str]
 
 
+class OrderCode(msgspec.Struct, frozen=True):
+    """A code by which a site orders a test."""
+
+    system: str
+    code: str
+    display: str
+
+
 class Test(msgspec.Struct, frozen=True):
     """One item of a schedule: what a clinician orders, and which results show that it was done.
 
@@ -97,6 +107,8 @@ class Test(msgspec.Struct, frozen=True):
     same_day: frozenset[str] = frozenset()
     """Markers whose results of one day together also count, if `same_day_switch` is on (calculated values)."""
     same_day_switch: str = ""
+    local_orders: tuple[OrderCode, ...] = ()
+    """The site's own codes for the same order."""
 
 
 class TherapyClass(msgspec.Struct, frozen=True):
@@ -203,6 +215,15 @@ class Switch(msgspec.Struct, frozen=True):
     """True if None (no limit) is a value too."""
 
 
+class Window(msgspec.Struct, frozen=True):
+    """Days of a test inside a milestone that are not the milestone's, counted from the start of the course."""
+
+    opens: int
+    target: int
+    overdue_after: int
+    every: int | None = None
+
+
 class Item(msgspec.Struct, frozen=True):
     """A test inside a milestone, with the condition (a predicate tree) under which it is asked for."""
 
@@ -210,6 +231,8 @@ class Item(msgspec.Struct, frozen=True):
     when: Any = None
     look_back: str = ""
     """At baseline: switch that says how many days before the start a result counts, if not the milestone's."""
+    window: Window | None = None
+    """Days of its own; the test joins the card of the milestone that is open."""
 
 
 class Milestone(msgspec.Struct, frozen=True):
@@ -229,6 +252,8 @@ class Milestone(msgspec.Struct, frozen=True):
     """True: `target` and `overdue_after` count from the last result of each test, not from the start, and so does
     `again`, from when on a test is due."""
     again: int = 0
+    counts_from: int | None = None
+    """With `again`: day of the course before which a result is no last result; None: any result is one."""
 
 
 class Variant(msgspec.Struct, frozen=True):
@@ -236,6 +261,13 @@ class Variant(msgspec.Struct, frozen=True):
 
     when: Any
     profile: str
+
+
+class Row(msgspec.Struct, frozen=True):
+    """Milestones that run beside those of their schedule, on a clock of their own."""
+
+    milestones: tuple[Milestone, ...]
+    clock: Literal["start", "change"] = "start"
 
 
 class Schedule(msgspec.Struct, frozen=True):
@@ -253,6 +285,17 @@ class Schedule(msgspec.Struct, frozen=True):
     clock: Literal["start", "change"] = "start"
     """`change`: the milestones start again at each change of dose or product."""
     differs: str = ""
+    beside: Mapping[str, Row] = {}
+    """Rows of milestones by name, each told by a rule of its own that names it in `row`."""
+
+
+class Wording(msgspec.Struct, frozen=True):
+    """What a rule says under one profile of a guideline; what is empty stays as it is."""
+
+    title: str = ""
+    advice: str = ""
+    differs: str = ""
+    evidence: tuple[Evidence, ...] = ()
 
 
 class Note(msgspec.Struct, frozen=True):
@@ -301,6 +344,10 @@ class Rule(msgspec.Struct, frozen=True):
     """Markers that the rule looks at."""
     text_cap: bool = False
     """True if a drug recognised from text only caps the indicator at `warning`."""
+    by: Mapping[str, Mapping[str, Wording]] = {}
+    """Switch -> profile -> what the rule says where the site has chosen that profile."""
+    site_may: frozenset[str] = frozenset()
+    """What a site's overlay may change: `limits`, `status`, or names of whole-number fields of `spec`."""
 
 
 class Protocol(msgspec.Struct, frozen=True):
@@ -312,8 +359,31 @@ class Protocol(msgspec.Struct, frozen=True):
     applies: Any
     schedules: Mapping[str, Schedule]
     profile_switch: str
-    """Switch that picks among `schedules`."""
+    """Switch that picks among `schedules`; '' where there is only one."""
     variants: tuple[Variant, ...] = ()
+    about_therapy: bool = True
+    """False: what the EHR did not bring is not told for the sake of its rules."""
+
+
+class Change(msgspec.Struct, frozen=True):
+    """One thing that a site's overlay changes, with the reason that it gave."""
+
+    what: str
+    """What is changed, e.g. `rule HCT-2: above` or `switch hct_stop`."""
+    shipped: str
+    """What the shipped files say; '' for an addition."""
+    here: str
+    """What holds at the site."""
+    who: str
+    why: str
+    until: date
+    """Last day on which the change holds."""
+    place: str
+    """File and line."""
+    expired: bool = False
+    """True if `until` is past: the change was not applied."""
+    rule: str = ""
+    """Id of the rule that is changed, '' for everything else."""
 
 
 class Knowledge(msgspec.Struct, frozen=True):
@@ -345,7 +415,13 @@ class Knowledge(msgspec.Struct, frozen=True):
     protocols: tuple[Protocol, ...]
     rules: tuple[Rule, ...]
     switch_specs: Mapping[str, Switch] = {}
+    presets: Mapping[str, Mapping[str, Mapping[str, Any]]] = {}
+    """Switch -> profile that it names -> switches that this profile sets (profiles.yaml)."""
     code_system: str = ""
     """System of the rule ids in card topics."""
     reason_system: str = ""
     """System of the override reasons that are the project's own."""
+    local_drugs: Mapping[tuple[str, str], Product] = {}
+    """(system, code) -> Product, of the site's own drug codes in systems other than RxNorm and ATC."""
+    changes: tuple[Change, ...] = ()
+    """What the site's overlay says, applied or expired."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from cds_service.knowledge.model import Item, Knowledge, Protocol
 
-NAMED = ("marker", "markers", "inputs")
+NAMED = ("marker", "markers", "inputs", "with")
 """Fields of a rule that name markers."""
 
 
@@ -30,8 +30,9 @@ def markers_needed(knowledge: Knowledge) -> frozenset[str]:
 
 def _items(protocol: Protocol) -> Iterator[Item]:
     for schedule in protocol.schedules.values():
-        for milestone in schedule.milestones:
-            yield from milestone.items
+        for milestones in (schedule.milestones, *(row.milestones for row in schedule.beside.values())):
+            for milestone in milestones:
+                yield from milestone.items
         yield from schedule.yearly
 
 

@@ -11,7 +11,19 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cds_service.knowledge.model import Evidence, Item, Milestone, Note, Protocol, Rule, Schedule, Variant
+from cds_service.knowledge.model import (
+    Evidence,
+    Item,
+    Milestone,
+    Note,
+    Protocol,
+    Row,
+    Rule,
+    Schedule,
+    Variant,
+    Window,
+    Wording,
+)
 from cds_service.knowledge.needs import named
 from cds_service.knowledge.yaml_file import Document, Problem, read
 
@@ -42,10 +54,13 @@ COMMON = frozenset(
         "line_only",
         "tests",
         "text_cap",
+        "cards",
+        "site_may",
+        "by",
     ]
 )
 PLACES = 1000
-"""Most rules in one protocol file; the order of a rule is the protocol's times this, plus its place."""
+"""Most rules in one protocol file; the order of a rule is that of its cards times this, plus its place."""
 
 Field = tuple[str | int, ...]
 
@@ -84,15 +99,16 @@ def expand(tree: Any, shared: Mapping[str, Any]) -> Any:
 
 def _protocol(document: Document, shared: Mapping[str, Any]) -> Protocol:
     head = document.data["protocol"]
-    plans = document.data.get("schedules", {"switch": "", "profiles": {}})
+    plans = document.data.get("schedules", {"profiles": {}})
     return Protocol(
         key=head["key"],
         name=head["name"],
         order=head["order"],
         applies=expand(head.get("applies"), shared),
         schedules={name: _schedule(name, plan, shared) for name, plan in plans["profiles"].items()},
-        profile_switch=plans["switch"],
+        profile_switch=plans.get("switch", ""),
         variants=tuple(Variant(expand(v["when"], shared), v["profile"]) for v in plans.get("variants", ())),
+        about_therapy=head.get("about_therapy", True),
     )
 
 
@@ -107,7 +123,12 @@ def _schedule(profile: str, plan: Mapping[str, Any], shared: Mapping[str, Any]) 
         evidence=_evidence(plan),
         clock=plan.get("clock", "start"),
         differs=plan.get("differs", ""),
+        beside={name: _row(row, shared) for name, row in plan.get("beside", {}).items()},
     )
+
+
+def _row(data: Mapping[str, Any], shared: Mapping[str, Any]) -> Row:
+    return Row(tuple(_milestone(milestone, shared) for milestone in data["milestones"]), data.get("clock", "start"))
 
 
 def _milestone(data: Mapping[str, Any], shared: Mapping[str, Any]) -> Milestone:
@@ -123,13 +144,15 @@ def _milestone(data: Mapping[str, Any], shared: Mapping[str, Any]) -> Milestone:
         look_back=data.get("look_back", ""),
         after_last="again" in data,
         again=data.get("again", 0),
+        counts_from=data.get("counts_from"),
     )
 
 
 def _item(data: Any, shared: Mapping[str, Any]) -> Item:
     if isinstance(data, str):
         return Item(data)
-    return Item(data["test"], expand(data.get("when"), shared), data.get("look_back", ""))
+    window = Window(**data["window"]) if "window" in data else None
+    return Item(data["test"], expand(data.get("when"), shared), data.get("look_back", ""), window)
 
 
 def _evidence(data: Mapping[str, Any]) -> tuple[Evidence, ...]:
@@ -161,14 +184,39 @@ def _rules(document: Document, shared: Mapping[str, Any]) -> Iterator[Rule]:
             line_in=tuple(data.get("line_in", ())),
             reasons=tuple(data["reasons"]),
             runs_without=frozenset(data.get("runs_without", ())),
-            order=head["order"] * PLACES + place,
+            order=data.get("cards", head.get("cards", head["order"])) * PLACES + place,
             topic=data.get("topic", data["id"]),
             notes=tuple(Note(n["text"], expand(n.get("when"), shared)) for n in data.get("notes", ())),
             line_only=data.get("line_only", False),
             tests=tuple(data.get("tests", ())),
             markers=frozenset((*named(applies), *named(spec))),
             text_cap=data.get("text_cap", False),
+            site_may=_site_may(data),
+            by=_by(data),
         )
+
+
+def _by(data: Mapping[str, Any]) -> dict[str, dict[str, Wording]]:
+    return {
+        switch: {
+            profile: Wording(**{**words, **({"evidence": _evidence(words)} if "evidence" in words else {})})
+            for profile, words in profiles.items()
+        }
+        for switch, profiles in data.get("by", {}).items()
+    }
+
+
+def _site_may(data: Mapping[str, Any]) -> frozenset[str]:
+    """What a site may change: what the rule declares, else its limits and, if it is no safety net, its status.
+
+    A rule that can be critical, and one that tells of data that could not be judged, is not to be switched off
+    by a line in a site's file; one that is meant to be says so itself.
+    """
+    if "site_may" in data:
+        return frozenset(data["site_may"])
+    urgencies = {data["indicator"], *(change["indicator"] for change in data.get("indicator_when", ()))}
+    keeps = "critical" in urgencies or data["kind"] == "quality"
+    return frozenset(["limits"] if keeps else ["limits", "status"])
 
 
 # -- checks ------------------------------------------------------------------------------------------
@@ -185,17 +233,20 @@ def _check(
     """Report every name in the document that nothing bears."""
     known: dict[str, tuple[str, set[str]]] = {
         "is": ("a condition of definitions.yaml", set(shared)),
-        "protocol": ("a protocol", protocols),
+        "protocol": ("a protocol", protocols | {"any"}),
         "marker": ("a marker", set(terms.markers)),
+        "with": ("a marker", set(terms.markers)),
         "inputs": ("a marker", set(terms.markers)),
         "output": ("a marker", set(terms.markers)),
         "key": ("a therapy key", set(terms.therapies)),
         "therapy": ("a therapy key", set(terms.therapies)),
         "anchor": ("a therapy key", set(terms.therapies)),
+        "after_start": ("a therapy key", set(terms.therapies)),
         "concept": ("a concept of conditions.yaml", set(terms.concepts)),
         "site_codes": ("a concept of conditions.yaml", set(terms.concepts)),
         "tests": ("a test", set(terms.tests)),
         "test": ("a test", set(terms.tests)),
+        "awaited": ("a test", set(terms.tests)),
         "warning_if": ("a test", set(terms.tests)),
         "source": ("a source", set(terms.sources)),
         "reasons": ("an override reason", set(terms.reasons)),
@@ -242,8 +293,10 @@ def _names(tree: Any, field: Field) -> Iterator[tuple[Field, str, str]]:
 def _item_lists(data: Mapping[str, Any]) -> Iterator[tuple[Field, list[Any]]]:
     for profile, plan in data.get("schedules", {}).get("profiles", {}).items():
         base: Field = ("schedules", "profiles", profile)
-        for place, milestone in enumerate(plan["milestones"]):
-            yield (*base, "milestones", place, "items"), milestone["items"]
+        rows = [(base, plan), *(((*base, "beside", name), row) for name, row in plan.get("beside", {}).items())]
+        for field, row in rows:
+            for place, milestone in enumerate(row["milestones"]):
+                yield (*field, "milestones", place, "items"), milestone["items"]
         yield (*base, "yearly", "items"), plan["yearly"]["items"]
 
 

@@ -48,6 +48,7 @@ FILES = (
     "sources",
     "reasons",
     "switches",
+    "profiles",
     "project",
 )
 
@@ -72,6 +73,7 @@ class Terms(msgspec.Struct, frozen=True):
     reasons: Mapping[str, Reason]
     switches: Mapping[str, Any]
     switch_specs: Mapping[str, Switch]
+    presets: Mapping[str, Mapping[str, Mapping[str, Any]]]
     code_system: str
     reason_system: str
 
@@ -125,6 +127,7 @@ def _terms(data: Mapping[str, Any], products: Mapping[str, Product]) -> Terms:
         },
         switches={key: spec.default for key, spec in specs.items()},
         switch_specs=specs,
+        presets=_presets(data["profiles"], specs),
         code_system=project["code_system"],
         reason_system=project["reason_system"],
     )
@@ -219,6 +222,19 @@ def _concept(key: str, raw: Mapping[str, Any]) -> Concept:
             for seen in raw.get("observations", ())
         },
     )
+
+
+def _presets(data: Mapping[str, Any], specs: Mapping[str, Switch]) -> dict[str, dict[str, dict[str, Any]]]:
+    def value(switch: str, raw: Any) -> Any:
+        return Decimal(raw) if specs[switch].type == "decimal" and raw is not None else raw
+
+    return {
+        chooser: {
+            profile: {switch: value(switch, raw) for switch, raw in content.get("switches", {}).items()}
+            for profile, content in profiles.items()
+        }
+        for chooser, profiles in data["profiles"].items()
+    }
 
 
 def _switch(key: str, raw: Mapping[str, Any]) -> Switch:

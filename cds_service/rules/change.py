@@ -11,10 +11,10 @@ from typing import Any
 from cds_service.chart import Measurement
 from cds_service.knowledge.model import Rule
 from cds_service.rules.compare import passes
-from cds_service.rules.context import Context
+from cds_service.rules.context import Context, names
 from cds_service.rules.lines import about_facts, about_result, newer_not_comparable
 from cds_service.rules.outcome import Doubt, Finding, Line, Outcome
-from cds_service.rules.predicates import Truth, names
+from cds_service.rules.predicates import Truth
 from cds_service.rules.series import ceiling, fall, fit, from_lowest, rounded, velocity
 from cds_service.rules.threshold import adjust
 
@@ -58,6 +58,7 @@ def _rise(rule: Rule, truth: Truth, ctx: Context, start: date, low: date, doubts
     passed = passes(value - base, latest.comparator, ">", limit)
     if passed and latest.comparator:
         passed = None  # A bound is never a term of a calculation (4.1.6).
+    ctx.compared(spec, "rise_above", value - base, ">", limit, passed, latest, factor=now.factor)
     if not passed:
         if passed is None:
             doubts = (Doubt("comparator", spec["marker"], {"result": latest}), *doubts)
@@ -104,6 +105,8 @@ def _projected(rule: Rule, truth: Truth, ctx: Context, start: date, doubts: tupl
     slope, intercept = fit([(x, y) for _, x, y in values])
     if slope <= 0 or values[0][2] > limit:
         return Outcome(rule.id, "unknown" if doubts else "fine", f"slope {float(slope):.4f} a day", doubts)
+    reached = rounded(intercept + slope * ((ctx.as_of - first).days + spec["within_days"]))
+    ctx.compared(spec, "projected_above", reached, ">=", limit, reached >= limit, points[0])
     days_to_limit = ceiling((Fraction(limit) - intercept) / slope)
     if days_to_limit - (ctx.as_of - first).days > spec["within_days"]:
         return Outcome(rule.id, "unknown" if doubts else "fine", f"crossing on day {days_to_limit}", doubts)

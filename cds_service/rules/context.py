@@ -8,10 +8,12 @@ from datetime import date
 from decimal import Decimal
 from typing import Any
 
-from cds_service.chart import Chart, Draft, Gap, Measurement, Refused, Supply, Therapy
-from cds_service.knowledge.model import Knowledge
+import msgspec
+
+from cds_service.chart import Chart, Draft, Gap, Measurement, Order, Refused, Supply, Therapy
+from cds_service.knowledge.model import Knowledge, Test
 from cds_service.knowledge.units import for_display
-from cds_service.rules.outcome import Doubt
+from cds_service.rules.outcome import Compared, Doubt, Outcome, Step
 
 USABLE = frozenset({"final", "amended", "corrected"})
 NOT_PERFORMED = frozenset({"implausible", "future", "undated", "panel"})
@@ -27,6 +29,8 @@ class Context:
         self.as_of = as_of
         self.hook = hook
         self.truths: dict[str, Any] = {}
+        self.steps: list[Step] | None = None
+        """What the rule at work has computed; None unless the evaluation is traced."""
         self._series: dict[str, tuple[Measurement, ...]] = {}
         self._comparable: dict[tuple[str, int | None], tuple[Measurement, ...]] = {}
         self._gaps: dict[str, list[Gap | Refused]] = {}
@@ -40,8 +44,14 @@ class Context:
         return self.knowledge.switches[name]
 
     def limit(self, spec: Any) -> Decimal:
-        """A limit of a rule: a decimal string, `{switch: name}`, or `{switch: name, values: {…: limit}}`."""
+        """A limit of a rule: a decimal string, or a mapping that names what picks it.
+
+        `{switch: name}`, `{switch: name, values: {…: limit}}`, or `{by_sex: {male: limit, female: limit}}`, for rules
+        that do not run without a sex.
+        """
         if isinstance(spec, Mapping):
+            if "by_sex" in spec:
+                return self.limit(spec["by_sex"][self.chart.patient.sex])
             value = self.switch(spec["switch"])
             if "values" in spec:
                 return self.limit(spec["values"][str(value).lower()])
@@ -53,6 +63,30 @@ class Context:
         if spec is None:
             spec = {"switch": "max_age_days"}
         return int(self.switch(spec["switch"]) if isinstance(spec, Mapping) else spec)
+
+    def compared(  # noqa: PLR0913 - all that there is to say about a comparison
+        self,
+        holder: Mapping[str, Any],
+        word: str,
+        value: Decimal,
+        operator: str,
+        limit: Decimal,
+        passed: bool | None,
+        result: Measurement | None = None,
+        **more: Any,
+    ) -> bool | None:
+        """Note a comparison where the evaluation is traced; `passed` comes back as it is."""
+        if self.steps is not None:
+            subject = more.pop("subject", None) or (result.marker if result else holder["marker"])
+            self.steps.append(Compared(holder, word, subject, value, operator, limit, passed, result, **more))
+        return passed
+
+    def traced(self, outcome: Outcome) -> Outcome:
+        """The outcome with what its rule computed, where the evaluation is traced."""
+        if not self.steps:
+            return outcome
+        trace, self.steps = tuple(self.steps), []
+        return msgspec.structs.replace(outcome, trace=trace)
 
     # -- what is not known ---------------------------------------------------------------------------
 
@@ -116,18 +150,38 @@ class Context:
         return tuple(t for t in self.chart.therapies if t.key in keys and (current is None or t.current is current))
 
     def course(self, keys: frozenset[str]) -> Therapy | None:
-        """The current course of these keys that began first (None: none; an unknown start comes first)."""
-        found = self.courses(keys)
+        """The current course of these keys that began first (None: none; an unknown start comes first).
+
+        One that acts only where it is applied is left out: nothing counts its days.
+        """
+        found = [course for course in self.courses(keys) if not self.acts_locally(course)]
         return min(found, key=lambda t: t.start or date.min) if found else None
 
     def selected(self, keys: frozenset[str]) -> tuple[Draft, ...]:
         """Drafts that this call is about."""
         return tuple(d for d in self.chart.drafts if d.selected and d.key in keys)
 
+    def already_ordered(self, test: Test) -> Order | None:
+        """A drafted order, or an open one authored recently, that will bring the test (0.4.24)."""
+        limit = self.switch("order_counts_days")
+        for order in self.chart.orders:
+            brings = test.order_code in order.codes or any(markers <= order.markers for markers in test.done_by)
+            if not brings:
+                continue
+            if order.drafted:
+                return order
+            if order.authored is not None and (self.as_of - order.authored.day).days <= limit:
+                return order
+        return None
+
     def local(self, key: str, form: str, systemic: bool = False) -> bool:
         """True if this form of the therapy acts only where it is applied (vaginal estrogen)."""
         known = self.knowledge.therapies.get(key)
         return known is not None and form in known.local_forms and not systemic
+
+    def acts_locally(self, course: Therapy) -> bool:
+        """`local` of the newest product of a course."""
+        return self.local(course.key, course.form, course.supplies[0].systemic)
 
     def age(self) -> tuple[int | None, int | None]:
         """Least and greatest age in completed years that the birth date allows; (None, None) if unknown."""
@@ -143,6 +197,11 @@ class Context:
             return None
         floor = self.switch("min_age")
         return least >= floor if (least >= floor) == (greatest >= floor) else None
+
+
+def names(spec: Any) -> frozenset[str]:
+    """A name or a list of names as a set."""
+    return frozenset([spec]) if isinstance(spec, str) else frozenset(spec)
 
 
 def supplies_on(therapy: Therapy, day: date) -> tuple[Supply, ...]:

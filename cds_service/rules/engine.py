@@ -14,7 +14,7 @@ from datetime import date
 import msgspec
 
 from cds_service.chart import Chart, Draft, Therapy
-from cds_service.knowledge.model import Indicator, Knowledge, Rule
+from cds_service.knowledge.model import Indicator, Knowledge, Protocol, Rule
 from cds_service.rules import calculated, change, precondition, quality, schedule, threshold
 from cds_service.rules.context import Context
 from cds_service.rules.lines import about_rule, doubt_lines
@@ -32,17 +32,23 @@ KINDS: dict[str, Callable[[Rule, Truth, Context], Outcome]] = {
 RANK: dict[Indicator, int] = {"critical": 0, "warning": 1, "info": 2}
 
 
-def evaluate(chart: Chart, knowledge: Knowledge, *, as_of: date, hook: str) -> Evaluation:
-    """Judge a chart on the day `as_of` by the rules of one hook (clinical laws 2.3, 4.2 to 4.4)."""
+def evaluate(
+    chart: Chart, knowledge: Knowledge, *, as_of: date, hook: str, traced: bool = False
+) -> Evaluation:
+    """Judge a chart on the day `as_of` by the rules of one hook (clinical laws 2.3, 4.2 to 4.4).
+
+    `traced`: each outcome keeps what its rule computed, for `explain`; the verdicts are the same.
+    """
     ctx = Context(chart, knowledge, as_of, hook)
+    ctx.steps = [] if traced else None
     if chart.patient.deceased:
         return Evaluation(hook, as_of, (), ())
     rules = [rule for rule in knowledge.rules if hook in rule.hooks and rule.status == "active"]
     missing = _missing_basics(ctx)
     if missing == "minor":
         rules = [rule for rule in rules if "minor" in rule.runs_without]
-    outcomes = [_one(rule, ctx, missing) for rule in rules if rule.kind != "quality"]
-    protocols = tuple(p.key for p in knowledge.protocols if p.schedules and holds(p.applies, ctx).holds)
+    outcomes = [ctx.traced(_one(rule, ctx, missing)) for rule in rules if rule.kind != "quality"]
+    protocols = tuple(p.key for p in knowledge.protocols if p.schedules and _in_force(p, ctx))
     needed = _needed(rules, outcomes, ctx)
     outcomes.extend(_quality([rule for rule in rules if rule.kind == "quality"], ctx, needed))
     return _settle(outcomes, ctx, protocols, _gaps(outcomes, needed, ctx))
@@ -53,8 +59,9 @@ AREAS = ("patient", "medications", "conditions", "procedures", "orders")
 
 def _gaps(outcomes: list[Outcome], needed: frozenset[str], ctx: Context) -> tuple[Doubt, ...]:
     """Everything that the EHR did not bring, told once any rule of a therapy is about this patient."""
+    protocols = {protocol.key for protocol in ctx.knowledge.protocols if protocol.about_therapy}
     about_therapy = {
-        rule.id for rule in ctx.knowledge.rules if rule.kind != "quality" and rule.protocol != "everyone"
+        rule.id for rule in ctx.knowledge.rules if rule.kind != "quality" and rule.protocol in protocols
     }
     if not any(outcome.applies for outcome in outcomes if outcome.rule in about_therapy):
         return ()
@@ -81,9 +88,25 @@ def _one(rule: Rule, ctx: Context, missing: str) -> Outcome:
             return Outcome(rule.id, "not applicable", "does not apply to this patient", applies=False)
         if truth.holds is None:
             return Outcome(rule.id, "unknown", "not known if it applies", truth.doubts)
-        return KINDS[rule.kind](rule, truth, ctx)
+        return _with_notes(KINDS[rule.kind](rule, truth, ctx), ctx)
     except Exception as error:  # law 1: a rule that fails leaves *unknown* behind and never takes others down
         return _failed(rule, error)
+
+
+def _with_notes(outcome: Outcome, ctx: Context) -> Outcome:
+    """Add the rule's notes to its finding (a schedule has done so itself)."""
+    finding = outcome.finding
+    if finding is None or finding.due or not finding.rule.notes:
+        return outcome
+    told = msgspec.structs.replace(finding, lines=(*finding.lines, *about_rule(finding.rule, ctx)))
+    return msgspec.structs.replace(outcome, finding=told)
+
+
+def _in_force(protocol: Protocol, ctx: Context) -> bool:
+    try:
+        return bool(holds(protocol.applies, ctx).holds)
+    except Exception:  # as in `_one`: its rules, which ask the same, are unknown
+        return False
 
 
 def _failed(rule: Rule, error: Exception) -> Outcome:
@@ -93,14 +116,14 @@ def _failed(rule: Rule, error: Exception) -> Outcome:
 
 def _needed(rules: list[Rule], outcomes: list[Outcome], ctx: Context) -> frozenset[str]:
     """Markers of the rules that apply to this patient."""
-    applying = {outcome.rule for outcome in outcomes if outcome.applies}
-    live = [rule for rule in rules if rule.id in applying]
+    failed = {outcome.rule: outcome.failed for outcome in outcomes if outcome.applies}
+    live = [rule for rule in rules if rule.id in failed]
     tests: set[str] = set()
     for rule in live:
-        if rule.kind == "schedule":
-            protocol = next(p for p in ctx.knowledge.protocols if p.key == rule.protocol)
-            plan = schedule.plan_of(protocol, ctx)
-            tests.update(item.test for milestone in plan.milestones for item in milestone.items)
+        if rule.kind == "schedule" and not failed[rule.id]:
+            plan = schedule.plan_for(rule, ctx)
+            milestones = plan.milestones if plan else ()
+            tests.update(item.test for milestone in milestones for item in milestone.items)
     return quality.needed_by((r for r in live if r.kind != "calculated"), tests, ctx.knowledge)
 
 
@@ -120,12 +143,10 @@ def _settle(
     found = {o.rule: o.finding for o in outcomes if o.finding is not None}
     silenced = {victim for finding in found.values() for victim in finding.rule.suppresses}
     standing = {name: finding for name, finding in found.items() if name not in silenced}
-    lines, merged = _merge(standing, ctx)
-    findings = [
-        _finish(finding, lines.get(name, ()), ctx) for name, finding in standing.items() if name not in merged
-    ]
-    findings.sort(key=lambda f: (RANK[f.indicator], f.rule.order))
+    guests, merged = _merge(standing, ctx)
+    findings = [_finish(finding, guests.get(name, ())) for name, finding in standing.items() if name not in merged]
     findings = _each_test_once(findings, ctx)
+    findings.sort(key=lambda f: (RANK[f.indicator], f.rule.order))
     findings = _suggested(findings, ctx)
     findings, doubts = _doubts(findings, outcomes, gaps)
     told = tuple(
@@ -134,9 +155,9 @@ def _settle(
     return Evaluation(ctx.hook, ctx.as_of, told, tuple(findings), doubts, protocols)
 
 
-def _merge(standing: dict[str, Finding], ctx: Context) -> tuple[dict[str, tuple[Line, ...]], set[str]]:
-    """Findings that become a line in another rule's card."""
-    lines: dict[str, tuple[Line, ...]] = {}
+def _merge(standing: dict[str, Finding], ctx: Context) -> tuple[dict[str, list[Finding]], set[str]]:
+    """Findings that become a line in another rule's card: by that rule, and their names."""
+    guests: dict[str, list[Finding]] = {}
     merged: set[str] = set()
     for name, finding in standing.items():
         hosts = [host for host in finding.rule.line_in if host in standing and host != name]
@@ -145,9 +166,8 @@ def _merge(standing: dict[str, Finding], ctx: Context) -> tuple[dict[str, tuple[
         if hosts or finding.rule.line_only:
             merged.add(name)
         for host in hosts if finding.rule.line_only else hosts[:1]:
-            extra = finding.lines if finding.rule.kind == "calculated" else (_as_line(finding),)
-            lines[host] = (*lines.get(host, ()), *extra)
-    return lines, merged
+            guests.setdefault(host, []).append(finding)
+    return guests, merged
 
 
 def _hosts_by_assay(finding: Finding, standing: dict[str, Finding], ctx: Context) -> list[str]:
@@ -159,19 +179,22 @@ def _hosts_by_assay(finding: Finding, standing: dict[str, Finding], ctx: Context
     ]
 
 
-def _as_line(finding: Finding) -> Line:
-    return Line(f"line_{finding.rule.kind}", {"finding": finding, **finding.values}, finding.rule.advice)
+def _as_lines(finding: Finding) -> tuple[Line, ...]:
+    if finding.rule.kind == "calculated":
+        return finding.lines
+    return (Line(f"line_{finding.rule.kind}", {"finding": finding, **finding.values}, finding.rule.advice),)
 
 
-def _finish(finding: Finding, lines: Iterable[Line], ctx: Context) -> Finding:
-    """Add merged lines and the rule's notes; cap the indicator where the drug was recognised from text."""
+def _finish(finding: Finding, guests: Iterable[Finding]) -> Finding:
+    """Add the lines and tests of merged findings; cap the indicator where the drug was recognised from text."""
+    lines = [line for guest in guests for line in _as_lines(guest)]
+    tests = tuple(test for guest in guests for test in guest.rule.tests)
     indicator = finding.indicator
     drafts = [fact for fact in finding.facts if isinstance(fact, (Draft, Therapy))]
     from_text = drafts and all(fact.from_text for fact in drafts)
     if finding.rule.text_cap and from_text and indicator == "critical":
         indicator = "warning"
-    notes = () if finding.due else tuple(about_rule(finding.rule, ctx))
-    return msgspec.structs.replace(finding, indicator=indicator, lines=(*lines, *finding.lines, *notes))
+    return msgspec.structs.replace(finding, indicator=indicator, lines=(*lines, *finding.lines), tests=tests)
 
 
 def _each_test_once(findings: list[Finding], ctx: Context) -> list[Finding]:
@@ -185,8 +208,11 @@ def _each_test_once(findings: list[Finding], ctx: Context) -> list[Finding]:
     kept = []
     for index, finding in enumerate(findings):
         mine = tuple(item for item in finding.due if claims[item.test][2] == index)
-        if mine or not finding.due:
-            kept.append(finding if mine == finding.due else msgspec.structs.replace(finding, due=mine))
+        if mine == finding.due:
+            kept.append(finding)
+        elif mine:
+            indicator = schedule.indicator_for(finding.rule, mine, ctx)
+            kept.append(msgspec.structs.replace(finding, due=mine, indicator=indicator))
     return kept
 
 
@@ -196,11 +222,11 @@ def _suggested(findings: list[Finding], ctx: Context) -> list[Finding]:
     told = []
     for finding in findings:
         tests = tuple(item.test for item in finding.due)
-        for key in finding.rule.tests:
-            if key not in claimed and schedule.already_ordered(ctx.knowledge.tests[key], ctx) is None:
+        for key in (*finding.rule.tests, *finding.tests):
+            if key not in claimed and ctx.already_ordered(ctx.knowledge.tests[key]) is None:
                 tests = (*tests, key)
                 claimed.add(key)
-        told.append(msgspec.structs.replace(finding, tests=tests) if tests else finding)
+        told.append(finding if tests == finding.tests else msgspec.structs.replace(finding, tests=tests))
     return told
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import date
 from decimal import Decimal
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -71,6 +71,64 @@ class Finding(msgspec.Struct, frozen=True):
     doubts: tuple[Doubt, ...] = ()
     tests: tuple[str, ...] = ()
     """Tests that the card suggests to order."""
+    profile: str = ""
+    """Profile of the schedule that it rests on, '' for rules without one."""
+
+
+class Compared(msgspec.Struct, frozen=True):
+    """One comparison that a rule made with a limit, kept for `explain` and for the coverage of limits."""
+
+    holder: Mapping[str, Any]
+    """The part of the rule's data in which the limit stands."""
+    word: str
+    """Its name there: `above`, `outside[1]`, `min`."""
+    subject: str
+    """Marker, `age` or `weekly dose`."""
+    value: Decimal
+    operator: str
+    limit: Decimal
+    passed: bool | None
+    """None: it cannot be told."""
+    result: Measurement | None = None
+    factor: Decimal = Decimal(1)
+    """What the result was multiplied by because of another drug."""
+    own_range: bool = False
+    """True if the limit is that of the laboratory for this result."""
+
+
+class TestState(msgspec.Struct, frozen=True):
+    """How one test stands at a milestone."""
+
+    __test__ = False  # no test of pytest's
+
+    test: str
+    state: Literal["done", "due", "overdue", "ordered", "unknown"]
+    day: date | None = None
+    """Day of the result that counts, else of the last one before the window, else None."""
+    order: str = ""
+    """Source of the order that will bring it."""
+
+
+class Timetable(msgspec.Struct, frozen=True):
+    """The arithmetic of a schedule, kept for `explain`."""
+
+    profile: str
+    anchor: Therapy | None
+    start: date | None
+    """Day 0; None if it is not known (annual rule)."""
+    day: int | None
+    """Today, counted from the start."""
+    milestone: str = ""
+    """Name of the open milestone, '' if none is open or the annual rule holds."""
+    opens: date | None = None
+    target: date | None = None
+    overdue_from: date | None = None
+    again: tuple[int, int] | None = None
+    """Days after the last result of each test from which it is due, and after which it is overdue."""
+    tests: tuple[TestState, ...] = ()
+
+
+Step = Compared | Timetable
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -86,6 +144,8 @@ class Outcome(msgspec.Struct, frozen=True):
     """Name of the exception type if the rule raised."""
     applies: bool = True
     """False if the rule is not about this patient at all."""
+    trace: tuple[Step, ...] = ()
+    """What the rule computed on the way; empty unless the evaluation was traced."""
 
 
 class Evaluation(msgspec.Struct, frozen=True):

@@ -47,7 +47,8 @@ def indicator_for(rule: Rule, conditions: list[Condition], ctx: Context) -> Indi
     indicator = urgency(rule, ctx)
     if indicator == "critical" and conditions and all(condition.uncertain for condition in conditions):
         certain = tuple(condition for condition in ctx.chart.conditions if not condition.uncertain)
-        without = Context(msgspec.structs.replace(ctx.chart, conditions=certain), ctx.knowledge, ctx.as_of, ctx.hook)
+        chart = msgspec.structs.replace(ctx.chart, conditions=certain)
+        without = Context(chart, ctx.knowledge, ctx.as_of, ctx.hook)
         return indicator if holds(rule.spec.get("when"), without).holds else "warning"
     return indicator
 

@@ -16,8 +16,9 @@ import msgspec
 
 from cds_service.chart import Condition, Draft, Measurement, Therapy
 from cds_service.knowledge.model import Indicator, Rule
-from cds_service.rules.compare import OPERATORS, passes
-from cds_service.rules.context import Context, months_before
+from cds_service.rules import samples
+from cds_service.rules.compare import passes
+from cds_service.rules.context import Context, months_before, names
 from cds_service.rules.outcome import Doubt, Fact
 
 
@@ -76,8 +77,16 @@ def _not(spec: Any, ctx: Context) -> Truth:
     return truth if truth.holds is None else Truth(not truth.holds)
 
 
+def _certain(spec: Any, ctx: Context) -> Truth:
+    """What cannot be known counts as no."""
+    truth = holds(spec, ctx)
+    return truth if truth.holds else NO
+
+
 def _protocol(spec: Any, ctx: Context) -> Truth:
-    return _any([{"_protocol": key} for key in names(spec)], ctx)
+    """One of these protocols applies; `any`: one that is for somebody and not for everybody."""
+    keys = names(spec) if spec != "any" else [p.key for p in ctx.knowledge.protocols if p.applies]
+    return _any([{"_protocol": key} for key in keys], ctx)
 
 
 def _one_protocol(key: str, ctx: Context) -> Truth:
@@ -104,7 +113,7 @@ def _course_fits(course: Therapy, spec: Any, ctx: Context) -> bool:
         return False
     if "agent" in spec and course.agent not in names(spec["agent"]):
         return False
-    if spec.get("systemic") and ctx.local(course.key, course.form, course.supplies[0].systemic):
+    if spec.get("systemic") and ctx.acts_locally(course):
         return False
     ended = (ctx.as_of - course.end).days if course.end else 0
     if ended > spec.get("ended_within_days", ended):
@@ -126,6 +135,8 @@ def _draft(spec: Any, ctx: Context) -> Truth:
     )
     if "form" in spec:
         drafts = tuple(d for d in drafts if d.form in names(spec["form"]))
+    if "not_form" in spec:
+        drafts = tuple(d for d in drafts if d.form not in names(spec["not_form"]))
     if spec.get("systemic"):
         drafts = tuple(d for d in drafts if not ctx.local(d.key, d.form, d.systemic))
     if "new" in spec:
@@ -134,9 +145,10 @@ def _draft(spec: Any, ctx: Context) -> Truth:
 
 
 def _is_new(draft: Draft, ctx: Context) -> bool:
-    """No course of the same key is current. Where the list of medications is incomplete, none is assumed: the
-    checks of a new start then run, and the gap is told."""
-    return not ctx.courses(frozenset([draft.key]))
+    """No course of the same key is current; a local course is none of a systemic drug. Where the list of
+    medications is incomplete, none is assumed: the checks of a new start then run, and the gap is told."""
+    local = ctx.local(draft.key, draft.form, draft.systemic)
+    return not any(ctx.acts_locally(course) is local for course in ctx.courses(frozenset([draft.key])))
 
 
 def _condition(spec: Any, ctx: Context) -> Truth:
@@ -203,6 +215,10 @@ def _age(spec: Any, ctx: Context) -> Truth:
     if least is None or greatest is None:
         return Truth(None, (), ctx.doubts("patient") or (Doubt("birth_date_unknown", "patient"),))
     lower, upper = _bound(spec, "min", ctx), _bound(spec, "max", ctx)
+    if lower is not None:
+        ctx.compared(spec, "min", Decimal(least), ">=", lower, least >= lower, subject="age")
+    if upper is not None:
+        ctx.compared(spec, "max", Decimal(greatest), "<=", upper, greatest <= upper, subject="age")
     answers = {(lower is None or age >= lower) and (upper is None or age <= upper) for age in (least, greatest)}
     if len(answers) > 1:
         return Truth(None, (), (Doubt("birth_date_partial", "patient"),))
@@ -241,40 +257,12 @@ def _observed_pregnancy(spec: Any, ctx: Context) -> Truth:
     return YES if bool(ctx.chart.pregnancy) is spec else NO
 
 
+def _hook(spec: Any, ctx: Context) -> Truth:
+    return YES if ctx.hook == spec else NO
+
+
 def _switch(spec: Any, ctx: Context) -> Truth:
     return YES if all(ctx.switch(name) == wanted for name, wanted in spec.items()) else NO
-
-
-def _result(spec: Any, ctx: Context) -> Truth:
-    """The latest comparable result of a marker, within so many days, passes a limit."""
-    marker = spec["marker"]
-    within = ctx.days(spec.get("within_days"))
-    series = ctx.comparable(marker, within)
-    doubts = ctx.doubts(marker, ctx.as_of - timedelta(days=within))
-    if not series:
-        return Truth(None, (), doubts) if doubts else NO
-    word, operator = next(pair for pair in OPERATORS.items() if pair[0] in spec)
-    passed = passes(ctx.shown(series[0]), series[0].comparator, operator, ctx.limit(spec[word]))
-    if passed:
-        return Truth(True, (series[0],))
-    if passed is None:
-        return Truth(None, (), (Doubt("comparator", marker, {"result": series[0]}), *doubts))
-    return Truth(None, (), doubts) if doubts else NO
-
-
-def _ordered(spec: Any, ctx: Context) -> Truth:
-    """A test order is drafted in this call that brings one of the markers."""
-    wanted = names(spec["marker"])
-    found = tuple(
-        order for order in ctx.chart.orders if order.drafted and order.selected and order.markers & wanted
-    )
-    return Truth(True, found) if found else NO
-
-
-def _reference_range(spec: Any, ctx: Context) -> Truth:
-    """The latest comparable result of a marker came with an upper reference limit."""
-    series = ctx.comparable(spec["marker"], ctx.days(None))
-    return YES if series and series[0].reference_high is not None else NO
 
 
 def _has_result(spec: Any, ctx: Context) -> Truth:
@@ -300,15 +288,17 @@ def _pair(spec: Any, ctx: Context) -> Truth:
         first, last = spec["outside_hours"]
         outside = any(_clock(m) is not None and not first <= str(_clock(m)) <= last for m in pair)
         return Truth(True, pair) if outside else NO
-    return _both_at_or_above(pair, ctx.limit(spec["at_or_above"]), ctx)
+    return _both_at_or_above(pair, spec, ctx)
 
 
-def _both_at_or_above(pair: tuple[Measurement, ...], limit: Decimal, ctx: Context) -> Truth:
-    doubts = []
+def _both_at_or_above(pair: tuple[Measurement, ...], spec: Any, ctx: Context) -> Truth:
+    doubts, limit = [], ctx.limit(spec["at_or_above"])
     for measurement in pair:
         message, answer = f"dq_{measurement.problem or 'no_value'}", None
         if measurement.value is not None:
-            message, answer = "comparator", passes(ctx.shown(measurement), measurement.comparator, ">=", limit)
+            value = ctx.shown(measurement)
+            message, answer = "comparator", passes(value, measurement.comparator, ">=", limit)
+            ctx.compared(spec, "at_or_above", value, ">=", limit, answer, measurement)
         if answer is False:
             return NO
         if answer is None:
@@ -325,27 +315,30 @@ def _weekly_dose(spec: Any, ctx: Context) -> Truth:
     """A course or draft of one of the agents and forms has at least so many mg a week (or any dose)."""
     keys = names(spec["key"])
     courses = [(course, supply) for course in ctx.courses(keys) for supply in course.supplies[:1]]
-    found: list[Fact] = [course for course, supply in courses if _dose_fits(supply, spec)]
-    found.extend(draft for draft in ctx.selected(keys) if _dose_fits(draft, spec))
+    found: list[Fact] = [course for course, supply in courses if _dose_fits(supply, spec, ctx)]
+    found.extend(draft for draft in ctx.selected(keys) if _dose_fits(draft, spec, ctx))
     return Truth(True, tuple(found)) if found else NO
 
 
-def _dose_fits(given: Any, spec: Any) -> bool:
+def _dose_fits(given: Any, spec: Any, ctx: Context) -> bool:
     if given.form not in names(spec["form"]) or ("agent" in spec and given.agent not in names(spec["agent"])):
         return False
     least = spec.get("mg_per_week")
-    return least is None or (given.weekly_mg is not None and given.weekly_mg >= Decimal(least))
+    if least is None or given.weekly_mg is None:
+        return least is None
+    dose, limit = given.weekly_mg, Decimal(least)
+    return bool(ctx.compared(spec, "mg_per_week", dose, ">=", limit, dose >= limit, subject="weekly dose"))
 
 
-def names(spec: Any) -> frozenset[str]:
-    """A name or a list of names as a set."""
-    return frozenset([spec]) if isinstance(spec, str) else frozenset(spec)
+def _about(question: Callable[[Any, Context], samples.Answer]) -> Callable[[Any, Context], Truth]:
+    return lambda spec, ctx: Truth(*question(spec, ctx))
 
 
 LEAVES: dict[str, Callable[[Any, Context], Truth]] = {
     "all": _all,
     "any": _any,
     "not": _not,
+    "certain": _certain,
     "protocol": _protocol,
     "_protocol": _one_protocol,
     "therapy": _therapy,
@@ -359,11 +352,10 @@ LEAVES: dict[str, Callable[[Any, Context], Truth]] = {
     "gender_differs": _gender_differs,
     "birth_sex": _birth_sex,
     "switch": _switch,
+    "hook": _hook,
     "observed_pregnancy": _observed_pregnancy,
-    "result": _result,
     "has_result": _has_result,
-    "ordered": _ordered,
-    "reference_range": _reference_range,
     "pair": _pair,
     "weekly_dose": _weekly_dose,
+    **{name: _about(question) for name, question in samples.QUESTIONS.items()},
 }

@@ -12,8 +12,9 @@ from datetime import date, timedelta
 
 import msgspec
 
-from cds_service.chart import Measurement, Order
-from cds_service.knowledge.model import Item, Milestone, Protocol, Rule, Schedule, Test
+from cds_service.chart import Measurement, Order, Therapy
+from cds_service.knowledge.model import Indicator, Item, Milestone, Protocol, Rule, Schedule, Test, Window
+from cds_service.rules import timetable
 from cds_service.rules.context import NOT_PERFORMED, Context
 from cds_service.rules.lines import about_facts, about_rule
 from cds_service.rules.outcome import Doubt, Due, Fact, Finding, Line, Outcome
@@ -34,7 +35,7 @@ class Open(msgspec.Struct, frozen=True):
     """Switch that says how far back a result counts; '' unless this is the baseline."""
     again: tuple[int, int] | None = None
     """Days after the last result of a test from which it is due, and after which it is overdue; `target` and
-    `overdue_from` mean nothing then."""
+    `overdue_from` mean nothing then, and `opens` is the day before which a result is no last result."""
 
 
 class Status(msgspec.Struct, frozen=True):
@@ -50,25 +51,37 @@ class Status(msgspec.Struct, frozen=True):
 
 def evaluate(rule: Rule, truth: Truth, ctx: Context) -> Outcome:
     """Say which tests of the protocol's open milestone are missing."""
-    schedule = plan_of(_protocol(rule, ctx), ctx)
+    schedule = plan_for(rule, ctx)
+    if schedule is None:
+        return Outcome(rule.id, "not applicable", "not asked for in this schedule")
     if rule.spec.get("milestone") == "baseline":
         return _at_order(rule, truth, schedule, ctx)
     course = ctx.course(frozenset(schedule.anchor))
     if course is None:
         return Outcome(rule.id, "not applicable", "no current course")
-    start = course.dose_changed or course.start if schedule.clock == "change" else course.start
-    if start is None and not schedule.milestones[0].after_last:
+    changed = _changed(schedule, course, ctx)
+    if not (changed or course.start or schedule.milestones[0].after_last):
         statuses = [_yearly(item, schedule, ctx) for item in _asked(schedule.yearly, ctx)]
-        return _outcome(rule, (course,), None, statuses, ctx)
-    start = start or date.min
-    opened = open_milestone(schedule, start, ctx.as_of)
-    following = next_target(schedule, start, ctx.as_of)
+        timetable.note(ctx, schedule.profile, course, None, None, statuses)
+        return _outcome(rule, (course,), schedule, None, statuses, ctx)
+    began = course.start or changed or date.min
+    opened, following = _timeline(schedule, began, changed, ctx.as_of)
+    statuses = _statuses(opened, began, ctx) if opened else []
+    timetable.note(ctx, schedule.profile, course, changed or course.start, opened, statuses)
     if opened is None:
         return Outcome(rule.id, "fine", "no milestone is open", next_due=following)
-    statuses = [_status(item, opened, ctx) for item in _asked(opened.items, ctx)]
-    outcome = _outcome(rule, (course,), opened, statuses, ctx)
+    outcome = _outcome(rule, (course,), schedule, opened, statuses, ctx)
     waiting = outcome.result == "finding" and opened.again is None and opened.target >= ctx.as_of
     return msgspec.structs.replace(outcome, next_due=opened.target if waiting else following)
+
+
+def plan_for(rule: Rule, ctx: Context) -> Schedule | None:
+    """The milestones that the rule tells: those of the schedule, or one row beside them (None: the profile has none)."""
+    plan = plan_of(_protocol(rule, ctx), ctx)
+    if "row" not in rule.spec:
+        return plan
+    row = plan.beside.get(rule.spec["row"])
+    return row and msgspec.structs.replace(plan, milestones=row.milestones, clock=row.clock, yearly=())
 
 
 def plan_of(protocol: Protocol, ctx: Context) -> Schedule:
@@ -76,6 +89,8 @@ def plan_of(protocol: Protocol, ctx: Context) -> Schedule:
     for variant in protocol.variants:
         if holds(variant.when, ctx).holds:
             return protocol.schedules[variant.profile]
+    if not protocol.profile_switch:
+        return next(iter(protocol.schedules.values()))
     return protocol.schedules[ctx.switch(protocol.profile_switch)]
 
 
@@ -83,17 +98,49 @@ def _protocol(rule: Rule, ctx: Context) -> Protocol:
     return next(protocol for protocol in ctx.knowledge.protocols if protocol.key == rule.protocol)
 
 
+def _changed(schedule: Schedule, course: Therapy, ctx: Context) -> date | None:
+    """Latest change of dose or product, or a further therapy of the anchor that was added; None if none counts."""
+    if schedule.clock != "change":
+        return None
+    courses = ctx.courses(frozenset(schedule.anchor))
+    first = course.start or date.min
+    days = [*(each.dose_changed for each in courses), *(each.start for each in courses if each is not course)]
+    return max((day for day in days if day is not None and day > first), default=None)
+
+
+def _timeline(
+    schedule: Schedule, began: date, changed: date | None, today: date
+) -> tuple[Open | None, date | None]:
+    """The milestone that is open, and the next target day.
+
+    A change of dose starts the milestones anew; the tests before the start keep to the start of the course.
+    """
+    if changed is None:
+        return open_milestone(schedule, began, today), next_target(schedule, began, today)
+    later = msgspec.structs.replace(schedule, milestones=tuple(m for m in schedule.milestones if not m.look_back))
+    before = msgspec.structs.replace(schedule, milestones=tuple(m for m in schedule.milestones if m.look_back))
+    opened = open_milestone(later, changed, today) or open_milestone(before, began, today)
+    return opened, next_target(later, changed, today)
+
+
+def _turn(window: Milestone | Window, day: int) -> int | None:
+    """How often a window has opened again by this day: 0 for the first time, None if it has not opened yet."""
+    if day < window.opens:
+        return None
+    return (day - window.opens) // window.every if window.every else 0
+
+
 def open_milestone(schedule: Schedule, start: date, today: date) -> Open | None:
     """The milestone opened last, if it is not closed yet."""
     day = (today - start).days
     best: tuple[int, int, Milestone] | None = None
     for milestone in schedule.milestones:
-        shift = 0
-        if milestone.every and day >= milestone.opens:
-            shift = (day - milestone.opens) // milestone.every
-        offset = shift * (milestone.every or 0)
-        if milestone.opens + offset <= day and (best is None or milestone.opens + offset >= best[0]):
-            best = (milestone.opens + offset, shift, milestone)
+        turn = _turn(milestone, day)
+        if turn is None:
+            continue
+        opens = milestone.opens + turn * (milestone.every or 0)
+        if best is None or opens >= best[0]:
+            best = (opens, turn, milestone)
     if best is None:
         return None
     opens, shift, milestone = best
@@ -103,7 +150,8 @@ def open_milestone(schedule: Schedule, start: date, today: date) -> Open | None:
 
     if milestone.after_last:
         again = (milestone.again, milestone.overdue_after)
-        return Open(milestone.key, milestone.name, today, today, date.max, milestone.items, again=again)
+        first = date.min if milestone.counts_from is None else start + timedelta(days=milestone.counts_from)
+        return Open(milestone.key, milestone.name, first, today, date.max, milestone.items, again=again)
 
     def on(number: int) -> date:
         return start + timedelta(days=number + offset)
@@ -139,10 +187,35 @@ def _asked(items: Iterable[Item], ctx: Context) -> list[Item]:
     return [item for item in items if holds(item.when, ctx).holds is not False]
 
 
+def _statuses(opened: Open, began: date, ctx: Context) -> list[Status]:
+    """The tests that are asked for at a milestone; one whose own window has not opened yet is not."""
+    windows = ((item, _own_window(item, opened, began, ctx.as_of)) for item in _asked(opened.items, ctx))
+    return [_status(item, window, ctx) for item, window in windows if window is not None]
+
+
+def _own_window(item: Item, opened: Open, began: date, today: date) -> Open | None:
+    """The days of a test: its own, counted from the start of the course, if it has some, else the milestone's."""
+    window = item.window
+    if window is None:
+        return opened
+    turn = _turn(window, (today - began).days)
+    if turn is None:
+        return None
+    first = began + timedelta(days=turn * (window.every or 0))
+    return msgspec.structs.replace(
+        opened,
+        opens=first + timedelta(days=window.opens),
+        target=first + timedelta(days=window.target),
+        overdue_from=first + timedelta(days=window.overdue_after + 1),
+        baseline="",
+        again=None,
+    )
+
+
 def _status(item: Item, opened: Open, ctx: Context) -> Status:
     test = ctx.knowledge.tests[item.test]
     if opened.again is not None:
-        return _after_last(test, *opened.again, ctx)
+        return _after_last(test, *opened.again, ctx, opened.opens)
     opens = opened.opens
     if opened.baseline:
         opens = opened.target - timedelta(days=ctx.switch(item.look_back or opened.baseline))
@@ -153,13 +226,13 @@ def _status(item: Item, opened: Open, ctx: Context) -> Status:
     return _missing(test, opens, overdue, ctx)
 
 
-def _after_last(test: Test, again: int, overdue_after: int, ctx: Context) -> Status:
-    """A test that is due so many days after its own last result."""
-    fresh = ctx.as_of - timedelta(days=again - 1)
+def _after_last(test: Test, again: int, overdue_after: int, ctx: Context, first: date = date.min) -> Status:
+    """A test that is due so many days after its own last result; one before `first` is none."""
+    fresh = max(first, ctx.as_of - timedelta(days=again - 1))
     done = done_since(test, fresh, ctx)
     if done is not None:
         return Status(test, done=done)
-    tolerated = ctx.as_of - timedelta(days=overdue_after)
+    tolerated = max(first, ctx.as_of - timedelta(days=overdue_after))
     return _missing(test, fresh, done_since(test, tolerated, ctx) is None, ctx)
 
 
@@ -174,7 +247,7 @@ def _missing(test: Test, opens: date, overdue: bool, ctx: Context) -> Status:
     )
     if doubts:
         return Status(test, doubts=doubts)
-    order = already_ordered(test, ctx)
+    order = ctx.already_ordered(test)
     if order is not None:
         return Status(test, ordered=order)
     due = Due(test.key, overdue, done_since(test, None, ctx), _preliminary(test, opens, ctx))
@@ -218,22 +291,8 @@ def _preliminary(test: Test, opens: date, ctx: Context) -> date | None:
     return max((m.when.day for m in waiting if m.when and m.when.last_day >= opens), default=None)
 
 
-def already_ordered(test: Test, ctx: Context) -> Order | None:
-    """A drafted order, or an open one authored recently, that will bring the test (0.4.24)."""
-    limit = ctx.switch("order_counts_days")
-    for order in ctx.chart.orders:
-        brings = test.order_code in order.codes or any(markers <= order.markers for markers in test.done_by)
-        if not brings:
-            continue
-        if order.drafted:
-            return order
-        if order.authored is not None and (ctx.as_of - order.authored.day).days <= limit:
-            return order
-    return None
-
-
 def _outcome(
-    rule: Rule, facts: tuple[Fact, ...], opened: Open | None, statuses: list[Status], ctx: Context
+    rule: Rule, facts: tuple[Fact, ...], plan: Schedule, opened: Open | None, statuses: list[Status], ctx: Context
 ) -> Outcome:
     due = tuple(status.due for status in statuses if status.due)
     doubts = _distinct(doubt for status in statuses for doubt in status.doubts)
@@ -241,7 +300,6 @@ def _outcome(
     reason = ", ".join(test.key for test in missing) or "all tests of the milestone are done or ordered"
     if not due:
         return Outcome(rule.id, "unknown" if doubts else "fine", reason, doubts)
-    serious = any(item.overdue and test.safety for item, test in zip(due, missing, strict=True))
     late = [status for status in statuses if status.late]
     lines = [Line("late_baseline", {"test": s.test.name, "day": s.done}) for s in late]
     unknown = sorted({status.test.name for status in statuses if status.doubts})
@@ -249,7 +307,7 @@ def _outcome(
         lines.append(Line("tests_unknown", {"tests": unknown}))
     finding = Finding(
         rule=rule,
-        indicator="warning" if serious else rule.indicator,
+        indicator=indicator_for(rule, due, ctx),
         facts=facts,
         lines=(*lines, *about_rule(rule, ctx), *about_facts(facts)),
         values={
@@ -260,8 +318,15 @@ def _outcome(
         due=due,
         ordered=tuple((s.test.key, s.ordered) for s in statuses if s.ordered),
         doubts=doubts,
+        profile=plan.profile,
     )
     return Outcome(rule.id, "finding", reason, doubts, finding)
+
+
+def indicator_for(rule: Rule, due: Iterable[Due], ctx: Context) -> Indicator:
+    """Urgency of a card with these tests: `warning` if a safety test is overdue (3.1), else the rule's own."""
+    serious = any(item.overdue and ctx.knowledge.tests[item.test].safety for item in due)
+    return "warning" if serious else rule.indicator
 
 
 def _at_order(rule: Rule, truth: Truth, schedule: Schedule, ctx: Context) -> Outcome:
@@ -277,7 +342,8 @@ def _at_order(rule: Rule, truth: Truth, schedule: Schedule, ctx: Context) -> Out
         baseline=milestone.look_back,
     )
     statuses = [_status(item, opened, ctx) for item in _asked(opened.items, ctx)]
-    outcome = _outcome(rule, truth.facts, opened, statuses, ctx)
+    timetable.note(ctx, schedule.profile, None, ctx.as_of, opened, statuses)
+    outcome = _outcome(rule, truth.facts, schedule, opened, statuses, ctx)
     if outcome.finding is None:
         return outcome
     missing = {ctx.knowledge.tests[item.test].key for item in outcome.finding.due}

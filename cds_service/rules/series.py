@@ -30,6 +30,7 @@ def velocity(rule: Rule, truth: Truth, ctx: Context, course: Therapy, doubts: tu
     yearly = slope * YEAR
     limit = ctx.limit(spec["slope_above"])
     reason = f"{float(yearly):.4f} a year"
+    ctx.compared(spec, "slope_above", rounded(yearly), ">", limit, yearly > Fraction(limit), points[0])
     if yearly <= Fraction(limit):
         return Outcome(rule.id, "unknown" if doubts else "fine", reason, doubts)
     values = {"velocity": rounded(yearly), "count": len(points)}
@@ -46,6 +47,7 @@ def from_lowest(rule: Rule, truth: Truth, ctx: Context, course: Therapy, doubts:
     rise = ctx.shown(series[0]) - ctx.shown(lowest)
     limit = ctx.limit(spec["rise_from_lowest"])
     reason = f"{ctx.shown(series[0])} - {ctx.shown(lowest)}"
+    ctx.compared(spec, "rise_from_lowest", rise, ">=", limit, rise >= limit, series[0])
     if rise < limit:
         return Outcome(rule.id, "unknown" if doubts else "fine", reason, doubts)
     values = {"rise": rise, "lowest": lowest, "base": ctx.shown(lowest), "baseline": lowest}
@@ -68,6 +70,8 @@ def fall(rule: Rule, truth: Truth, ctx: Context, course: Therapy, doubts: tuple[
     change = (Fraction(ctx.shown(follow_up)) - Fraction(ctx.shown(baseline))) / Fraction(ctx.shown(baseline)) * 100
     limit = ctx.limit(spec["fall_less_than_percent"])
     reason = f"{float(change):.1f} %"
+    fallen = rounded(-change, 1)
+    ctx.compared(spec, "fall_less_than_percent", fallen, "<", limit, -change < Fraction(limit), follow_up)
     if -change >= Fraction(limit):
         return Outcome(rule.id, "unknown" if doubts else "fine", reason, doubts)
     values = {"percent": rounded(change, 1), "baseline": baseline, "base": ctx.shown(baseline)}

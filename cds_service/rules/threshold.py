@@ -13,10 +13,10 @@ from cds_service.chart import Measurement, Therapy
 from cds_service.knowledge.model import Rule
 from cds_service.knowledge.units import for_display
 from cds_service.rules.compare import OPERATORS, passes
-from cds_service.rules.context import Context, supplies_on
+from cds_service.rules.context import Context, names, supplies_on
 from cds_service.rules.lines import about_facts, about_result, newer_not_comparable
 from cds_service.rules.outcome import Doubt, Finding, Line, Outcome
-from cds_service.rules.predicates import Truth, names, urgency
+from cds_service.rules.predicates import Truth, urgency
 
 
 class Adjusted(msgspec.Struct, frozen=True):
@@ -37,6 +37,8 @@ class Limit(msgspec.Struct, frozen=True):
     value: Decimal
     source: str = ""
     """`laboratory` if it is the reference limit of the result itself."""
+    word: str = ""
+    """Name of the field that holds it."""
 
 
 BEST_FIRST = ("finding", "unknown", "fine", "not applicable")
@@ -63,6 +65,8 @@ def _evaluate_one(rule: Rule, spec: Mapping[str, Any], truth: Truth, ctx: Contex
     refusal = _out_of_scope(latest, course, spec)
     if refusal:
         return Outcome(rule.id, "unknown" if doubts else "not applicable", refusal, doubts)
+    if _is_superseded(latest, rule, ctx, max_age):
+        return Outcome(rule.id, "unknown" if doubts else "not applicable", "a later result of this test", doubts)
     adjusted = adjust(latest, spec.get("adjust"), ctx)
     doubts = (*doubts, *adjusted.doubts)
     value = ctx.shown(latest, adjusted.factor)
@@ -70,6 +74,18 @@ def _evaluate_one(rule: Rule, spec: Mapping[str, Any], truth: Truth, ctx: Contex
     if not limits:
         return Outcome(rule.id, "not applicable", "no reference range was reported", doubts)
     answers = [passes(value, latest.comparator, limit.operator, limit.value) for limit in limits]
+    for limit, answer in zip(limits, answers, strict=True):
+        ctx.compared(
+            spec,
+            limit.word,
+            value,
+            limit.operator,
+            limit.value,
+            answer,
+            latest,
+            factor=adjusted.factor,
+            own_range=bool(limit.source),
+        )
     if not any(answers):
         if None in answers:
             doubts = (Doubt("comparator", marker, {"result": latest}), *doubts)
@@ -100,6 +116,14 @@ def _evaluate_one(rule: Rule, spec: Mapping[str, Any], truth: Truth, ctx: Contex
     return Outcome(rule.id, "finding", f"{value} {limit.operator} {limit.value}", doubts, finding)
 
 
+def _is_superseded(latest: Measurement, rule: Rule, ctx: Context, max_age: int) -> bool:
+    """True if another marker of `any_of` that counts as the same test (a Z-score, say) has a later result."""
+    test = {marker: known.counts_as or marker for marker, known in ctx.knowledge.markers.items()}
+    kin = {one["marker"] for one in rule.spec.get("any_of", ()) if test[one["marker"]] == test[latest.marker]}
+    newest = [series[0].day for marker in kin if (series := ctx.comparable(marker, max_age))]
+    return any(day is not None and latest.day is not None and day > latest.day for day in newest)
+
+
 def _out_of_scope(latest: Measurement, course: Therapy | None, spec: Mapping[str, Any]) -> str:
     """Why this sample is not for this rule ('' if it is): before the start, wrong day, other product."""
     if course is None or latest.day is None:
@@ -128,19 +152,19 @@ def limits_of(spec: Mapping[str, Any], latest: Measurement, ctx: Context) -> lis
     """The limits that a result meets; none if the rule wants the laboratory's own and none was reported."""
     if "outside" in spec:
         low, high = spec["outside"]
-        return [Limit("<", ctx.limit(low)), Limit(">", ctx.limit(high))]
+        return [Limit("<", ctx.limit(low), word="outside[0]"), Limit(">", ctx.limit(high), word="outside[1]")]
     word, symbol = next(pair for pair in OPERATORS.items() if pair[0] in spec)
     wanted = spec[word]
     if spec.get("inclusive") and ctx.switch(spec["inclusive"]):
         symbol += "="
     if not isinstance(wanted, Mapping) or "reference" not in wanted:
-        return [Limit(symbol, ctx.limit(wanted))]
+        return [Limit(symbol, ctx.limit(wanted), word=word)]
     bound = latest.reference_high if wanted["reference"] == "high" else latest.reference_low
     times = Decimal(wanted.get("times", "1"))
     if bound is None:
-        return [Limit(symbol, ctx.limit(wanted["default"]) * times)] if "default" in wanted else []
+        return [Limit(symbol, ctx.limit(wanted["default"]) * times, word=word)] if "default" in wanted else []
     rounded = for_display(ctx.knowledge.markers[latest.marker], bound * times)
-    return [Limit(symbol, rounded, "laboratory")]
+    return [Limit(symbol, rounded, "laboratory", word)]
 
 
 def _fine(value: Decimal, limits: list[Limit]) -> str:

@@ -118,7 +118,7 @@ class _Maker:
             "resourceType": "Patient",
             "id": facts.id,
             "extension": extensions,
-            "name": [{"text": facts.name}] if facts.name else [],
+            "name": [_name(facts.name)] if facts.name else [],
             "gender": facts.gender,
             "birthDate": born,
         }
@@ -240,6 +240,12 @@ class _Maker:
         if test is None:
             raise ValueError(f"a known test, not {key!r}: {', '.join(self.knowledge.tests)}")
         return _concept(test.order_system, test.order_code, test.order_display)
+
+
+def _name(text: str) -> Resource:
+    """A HumanName; EHR screens show the parts, not the text."""
+    given, _, family = text.rpartition(" ")
+    return {"text": text, "family": family, "given": given.split()} if given else {"text": text, "family": family}
 
 
 def _concept(system: str, code: str, display: str = "") -> Resource:

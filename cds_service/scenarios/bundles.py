@@ -1,10 +1,10 @@
 """The example patients as files: transaction Bundles for a FHIR server, and hook requests ready to be sent.
 
-    patients/<id>.json   Bundle of PUTs with fixed ids, so that loading it again changes nothing
-    requests/<id>.json   the hook request that an EHR would send, prefetch filled
-    requests/order-select-sandbox-invalid-fhir.json   the same draft in the shape of the CDS Hooks Sandbox
+    patients/<id>.json     Bundle of PUTs with fixed ids, so that loading it again changes nothing
+    requests/<hook>.json   the hook request that an EHR would send for one of them, prefetch filled
+    requests/order-select-sandbox-invalid-fhir.json   the drafts in the shape of the CDS Hooks Sandbox
 
-The shipped files stand for the day that `examples/patients.yaml` names. Since every date of the facts is relative,
+The shipped files stand for the day that `examples/patients.yaml` names. Since every date that matters is relative,
 the same patients can be rolled to any other day.
 """
 
@@ -25,6 +25,13 @@ from cds_service.scenarios.facts import Case
 from cds_service.scenarios.reading import read
 from cds_service.scenarios.request import encode
 from cds_service.scenarios.run import Runner
+
+REQUESTS = {
+    "patient-view": "hematocrit-high",
+    "order-select": "baseline-missing",
+    "order-sign": "prostate-cancer",
+}
+"""The example that each request file is about."""
 
 SANDBOX = "order-select-sandbox-invalid-fhir"
 SANDBOX_USER = "Practitioner/COREPRACTITIONER1"
@@ -50,12 +57,13 @@ def rolled(case: Case, as_of: date) -> Case:
 
 def files(cases: tuple[Case, ...], runner: Runner) -> Iterator[tuple[str, bytes]]:
     """Yield the path, below the folder of examples, and the content of each file."""
+    by_id = {case.id: case for case in cases}
     for case in cases:
         yield f"patients/{case.id}.json", readable(encode(transaction(runner.records(case))))
-        yield f"requests/{case.id}.json", readable(runner.body(case))
-    selecting = next(case for case in cases if case.hook == "order-select")
-    request = json.loads(runner.body(selecting), parse_float=Decimal)
-    yield f"requests/{SANDBOX}.json", readable(encode(as_the_sandbox_sends(request)))
+    for hook, name in REQUESTS.items():
+        yield f"requests/{hook}.json", readable(runner.body(by_id[name]))
+    selecting = json.loads(runner.body(by_id[REQUESTS["order-select"]]), parse_float=Decimal)
+    yield f"requests/{SANDBOX}.json", readable(encode(as_the_sandbox_sends(selecting)))
 
 
 def transaction(records: Records) -> Resource:

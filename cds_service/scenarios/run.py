@@ -22,6 +22,7 @@ from cds_service.fhir.reader import read_chart
 from cds_service.hooks.cards import make_renderer
 from cds_service.hooks.prefetch import build_expected
 from cds_service.hooks.request import read_request
+from cds_service.knowledge.choices import choose
 from cds_service.knowledge.model import HookName, Knowledge
 from cds_service.rules.engine import evaluate
 from cds_service.rules.outcome import Evaluation
@@ -100,12 +101,14 @@ class Runner:
 
 def at_site(knowledge: Knowledge, case: Case) -> Knowledge:
     """The knowledge base as the site of the case has it. Raises ValueError for unknown switches and concepts."""
-    switches, concepts = dict(knowledge.switches), dict(knowledge.concepts)
-    unknown = sorted((case.switches.keys() - switches.keys()) | (case.site.keys() - concepts.keys()))
+    specs, concepts = knowledge.switch_specs, dict(knowledge.concepts)
+    unknown = sorted((case.switches.keys() - specs.keys()) | (case.site.keys() - concepts.keys()))
     if unknown:
         raise ValueError(f"only known switches and concepts, not {', '.join(unknown)}")
-    for name, value in case.switches.items():
-        switches[name] = Decimal(str(value)) if isinstance(switches[name], Decimal) else value
+    choices = {
+        name: Decimal(str(value)) if specs[name].type == "decimal" and value is not None else value
+        for name, value in case.switches.items()
+    }
     for name, codes in case.site.items():
         snomed = {code.removeprefix("sct ") for code in codes if code.startswith("sct ")}
         icd10 = tuple(code for code in codes if not code.startswith("sct "))
@@ -113,7 +116,7 @@ def at_site(knowledge: Knowledge, case: Case) -> Knowledge:
         concepts[name] = msgspec.structs.replace(
             concept, snomed=concept.snomed | snomed, icd10=concept.icd10 + icd10
         )
-    return msgspec.structs.replace(knowledge, switches=switches, concepts=concepts)
+    return choose(msgspec.structs.replace(knowledge, concepts=concepts), choices)
 
 
 class _Variant:

@@ -27,7 +27,7 @@ JSON = dict[str, Any]
 
 
 def expect(key: str, types: str, covers: str, newest_first: bool = False) -> Expected:
-    return Expected(key, f"{types.split()[0]}?", frozenset(types.split()), frozenset(covers.split()), newest_first)
+    return Expected(key, f"{types}?", frozenset(types.split()), frozenset(covers.split()), newest_first)
 
 
 EXPECTED = (
@@ -40,19 +40,37 @@ EXPECTED = (
 )
 
 
+# The reader takes a shorter way once it has seen a code and a subject: what it finds must be the same.
+WARM_CODES = (
+    "4544-3",
+    "2857-1",
+    "2986-8",
+    "3016-3",
+    "2243-4",
+    "4548-4",
+    "2823-3",
+    "10501-5",
+    "13967-5",
+    "8099-4",
+    "2942-1",
+)
+
+
 class Ehr:
     """Makes resources. Keywords replace elements; None takes one away."""
 
     def patient(self, **elements: Any) -> JSON:
         return _made("Patient", {"id": "p", "gender": "male", "birthDate": "1970-05-01"}, elements)
 
-    def observation(self, id_: str = "o", value: Any = 47.2, unit: str = "%", on: Any = "2026-11-02", **more: Any) -> JSON:
+    def observation(
+        self, id_: str = "o", value: Any = 47.2, unit: str = "%", on: Any = "2026-11-02", **more: Any
+    ) -> JSON:
         """A final hematocrit, unless `code` (LOINC) says otherwise."""
         code = more.pop("code", "4544-3")
         base = {
             "id": id_,
             "status": "final",
-            "code": {"coding": [{"system": LOINC, "code": code}]} if isinstance(code, str) else code,
+            "code": _concept(code, LOINC),
             "subject": {"reference": "Patient/p"},
             "effectiveDateTime": on,
             "valueQuantity": {"value": value, "unit": unit, "system": UCUM, "code": unit},
@@ -61,7 +79,11 @@ class Ehr:
 
     def request(self, id_: str = "m", rxnorm: str = "835829", on: str | None = "2026-05-01", **more: Any) -> JSON:
         """An active prescription of testosterone cypionate, unless said otherwise."""
-        return _made("MedicationRequest", {"status": "active", "intent": "order", **_drug(id_, rxnorm), "authoredOn": on}, more)
+        return _made(
+            "MedicationRequest",
+            {"status": "active", "intent": "order", **_drug(id_, rxnorm), "authoredOn": on},
+            more,
+        )
 
     def statement(self, id_: str = "s", rxnorm: str = "835829", **more: Any) -> JSON:
         return _made("MedicationStatement", {"status": "active", **_drug(id_, rxnorm)}, more)
@@ -69,23 +91,28 @@ class Ehr:
     def dispense(self, id_: str = "d", rxnorm: str = "835829", **more: Any) -> JSON:
         return _made("MedicationDispense", {"status": "completed", **_drug(id_, rxnorm)}, more)
 
-    def condition(self, code: str = "C61", id_: str = "c", system: str = ICD10, **more: Any) -> JSON:
-        base = {"id": id_, "subject": {"reference": "Patient/p"}, "code": {"coding": [{"system": system, "code": code}]}}
+    def condition(self, code: Any = "C61", id_: str = "c", system: str = ICD10, **more: Any) -> JSON:
+        base = {"id": id_, "subject": {"reference": "Patient/p"}, "code": _concept(code, system)}
         return _made("Condition", base, more)
 
-    def order(self, code: str = "2857-1", id_: str = "r", system: str = LOINC, **more: Any) -> JSON:
+    def order(self, code: Any = "2857-1", id_: str = "r", system: str = LOINC, **more: Any) -> JSON:
         base = {
             "id": id_,
             "status": "active",
             "intent": "order",
             "subject": {"reference": "Patient/p"},
-            "code": {"coding": [{"system": system, "code": code}]},
+            "code": _concept(code, system),
             "authoredOn": "2026-11-01",
         }
         return _made("ServiceRequest", base, more)
 
     def bundle(self, *resources: JSON, **more: Any) -> JSON:
-        return {"resourceType": "Bundle", "type": "searchset", "entry": [{"resource": r} for r in resources], **more}
+        return {
+            "resourceType": "Bundle",
+            "type": "searchset",
+            "entry": [{"resource": r} for r in resources],
+            **more,
+        }
 
     def outcome(self, severity: str = "error", code: str = "exception") -> JSON:
         return {"resourceType": "OperationOutcome", "issue": [{"severity": severity, "code": code}]}
@@ -96,9 +123,20 @@ def _made(name: str, base: JSON, elements: JSON) -> JSON:
     return {key: value for key, value in whole.items() if value is not None}
 
 
+def _concept(code: Any, system: str) -> Any:
+    """The concept of one code; anything but a string is taken as it is."""
+    return {"coding": [{"system": system, "code": code}]} if isinstance(code, str) else code
+
+
 def _drug(id_: str, rxnorm: str) -> JSON:
     coding = {"system": RXNORM, "code": rxnorm}
     return {"id": id_, "subject": {"reference": "Patient/p"}, "medicationCodeableConcept": {"coding": [coding]}}
+
+
+WARM = [
+    Ehr().observation(f"warm-{code}", on="1999-01-01", code=code, valueQuantity=None, valueString="-")
+    for code in WARM_CODES
+]
 
 
 def raw(value: Any) -> Raw:
@@ -120,8 +158,12 @@ def read(knowledge: Knowledge) -> Callable[..., Chart]:
     """Read a Chart: keywords are prefetch keys, `absent` names keys that are not sent; the rest found nothing."""
 
     def call(absent: str = "", drafts: Any = None, selections: Any = None, **prefetch: Any) -> Chart:
-        options = {name: prefetch.pop(name) for name in ("zone", "as_of", "expected", "patient_id") if name in prefetch}
-        values = {each.key: {"resourceType": "Bundle"} for each in EXPECTED} | {"patient": Ehr().patient()} | prefetch
+        options = {
+            name: prefetch.pop(name) for name in ("zone", "as_of", "expected", "patient_id") if name in prefetch
+        }
+        values = (
+            {each.key: {"resourceType": "Bundle"} for each in EXPECTED} | {"patient": Ehr().patient()} | prefetch
+        )
         chart = read_chart(
             {key: raw(value) for key, value in values.items() if key not in absent.split()},
             options.get("expected", EXPECTED),
@@ -153,6 +195,8 @@ def measure(read: Callable[..., Chart]) -> Callable[[JSON], Measurement]:
         chart = read(labs=[observation], **options)
         (series,) = chart.measurements.values()
         (measurement,) = series
+        after_others = read(labs=[*WARM, observation], **options).measurements[measurement.marker]
+        assert [m for m in after_others if "warm" not in m.source] == [measurement]
         return measurement
 
     return call
@@ -164,6 +208,9 @@ def refused(read: Callable[..., Chart]) -> Callable[..., Any]:
 
     def call(**prefetch: Any) -> Any:
         (only,) = read(**prefetch).refused
+        if "labs" in prefetch:
+            after_others = read(labs=[*WARM, *prefetch["labs"]]).refused
+            assert [r.reason for r in after_others] == [only.reason]
         return only
 
     return call

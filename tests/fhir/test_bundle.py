@@ -67,7 +67,9 @@ def test_a_single_resource_of_another_type_is_a_gap(read, ehr):
     assert not chart.conditions
 
 
-@pytest.mark.parametrize("bundle", [b'{"resourceType":"Bundle","total":0}', b'{"resourceType":"Bundle","entry":null}'])
+@pytest.mark.parametrize(
+    "bundle", [b'{"resourceType":"Bundle","total":0}', b'{"resourceType":"Bundle","entry":null}']
+)
 def test_a_bundle_without_entries_is_no_data(read, bundle):
     chart = read(labs=bundle)
     assert not chart.gaps
@@ -87,7 +89,8 @@ def test_a_bundle_inside_a_bundle_is_a_gap(read, ehr):
 
 @pytest.mark.parametrize("mode", ["outcome", "match", None])
 @pytest.mark.parametrize(
-    ("severity", "unknown"), [("fatal", True), ("error", True), ("warning", False), ("information", False), ("x", True)]
+    ("severity", "unknown"),
+    [("fatal", True), ("error", True), ("warning", False), ("information", False), ("x", True)],
 )
 def test_an_outcome_among_the_results(read, ehr, mode, severity, unknown):
     entry = {"resource": ehr.outcome(severity), **({"search": {"mode": mode}} if mode else {})}
@@ -104,13 +107,17 @@ def test_an_included_resource_is_not_a_result(read, ehr):
     assert [r.reason for r in chart.refused] == ["included"]
 
 
-@pytest.mark.parametrize("entry", ["null", "5", '"x"', "{}", '{"fullUrl": "urn:uuid:1"}', '{"resource": null}', "[]"])
+@pytest.mark.parametrize(
+    "entry", ["null", "5", '"x"', "{}", '{"fullUrl": "urn:uuid:1"}', '{"resource": null}', "[]"]
+)
 def test_an_entry_without_a_resource_makes_the_key_unknown(read, ehr, entry):
     value = b'{"resourceType":"Bundle","entry":[%s,{"resource":{"resourceType":"Observation"}}]}' % entry.encode()
     assert ("labs", "unreadable", HCT) in gaps(read(labs=value))
 
 
-@pytest.mark.parametrize("resource", ["5", '"x"', "[]", "{}", '{"resourceType": 7}', '{"id": "1"}', '{"resourceType":""}'])
+@pytest.mark.parametrize(
+    "resource", ["5", '"x"', "[]", "{}", '{"resourceType": 7}', '{"id": "1"}', '{"resourceType":""}']
+)
 def test_a_resource_that_is_none_is_told_and_counted(read, resource):
     chart = read(labs=b'{"resourceType":"Bundle","entry":[{"resource":%s}]}' % resource.encode())
     assert [(r.source, r.reason, r.tell, set(r.covers)) for r in chart.refused] == [
@@ -162,6 +169,11 @@ def test_a_whole_result_is_not_truncated(read, ehr, extra):
 def test_a_first_page_out_of_order_is_complete_from_no_day_on(read, ehr, days):
     (gap,) = read(labs=ehr.bundle(*series(ehr, *days), link=NEXT)).gaps
     assert (gap.kind, gap.complete_since) == ("truncated", None)
+
+
+def test_entries_of_one_day_are_in_order(read, ehr):
+    (gap,) = read(labs=ehr.bundle(*series(ehr, "2026-11-02", "2026-11-02", "2026-05-04"), link=NEXT)).gaps
+    assert gap.complete_since == date(2026, 5, 5)
 
 
 def test_a_month_counts_to_its_end(read, ehr):

@@ -14,7 +14,19 @@ from cds_service.fhir.decoding import UnreadableError, number, whole_number
 
 @pytest.mark.parametrize(
     "text",
-    ["5.00", "0", "-0", "0.1", "54.000000000000000001", "1e30", "1E-30", "1.5e+3", "1e05", "9" * 40, "-" + "9" * 40],
+    [
+        "5.00",
+        "0",
+        "-0",
+        "0.1",
+        "54.000000000000000001",
+        "1e30",
+        "1E-30",
+        "1.5e+3",
+        "1e05",
+        "9" * 40,
+        "-" + "9" * 40,
+    ],
 )
 def test_a_number_is_kept_as_it_was_written(text):
     value, written = number(Raw(text.encode()))

@@ -39,6 +39,8 @@ def find(text: str | bytes) -> str | None:
         ('{"a": [1, 2], "a": [1]}', "a"),
         ('{"a": 12, "a": 1}', "a"),
         ('{"a": null, "a": true}', "a"),
+        # No blanks, and what was dropped is as short as can be.
+        ('{"":1,"":1,"a":"","b":"","c":"","d":""}', ""),
         # The same name, spelled with an escape.
         ('{"a": 1, "\\u0061": 1}', "a"),
         # The dropped value ends like the whole body.

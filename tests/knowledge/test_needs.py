@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
+from cds_service.knowledge.model import Note
 from cds_service.knowledge.needs import markers_needed, named
 
 
@@ -35,6 +36,7 @@ def test_markers_of_a_rule(knowledge):
     assert markers_needed(only(knowledge)) == set()
     assert markers_needed(only(knowledge, spec={"marker": "HCT"})) == {"HCT"}
     assert "TT" in markers_needed(only(knowledge, applies={"has_result": {"marker": "TT"}}))
+    assert "E2" in markers_needed(only(knowledge, notes=(Note("x", {"result": {"marker": "E2"}}),)))
 
 
 def test_a_rule_that_does_not_run_needs_nothing(knowledge):
@@ -48,6 +50,21 @@ def test_a_marker_that_counts_as_another_is_needed_with_it(knowledge):
     counting = {key for key, marker in knowledge.markers.items() if marker.counts_as == "HCG"}
     assert counting
     assert markers_needed(only(knowledge, spec={"marker": "HCG"})) == {"HCG"} | counting
+
+
+def test_markers_of_a_test(knowledge):
+    """What shows that it was done, alone or with others of one day, and what an order of it brings."""
+    protocol = next(p for p in knowledge.protocols if p.schedules)
+    test = msgspec.structs.replace(
+        knowledge.tests["TT"],
+        done_by=(frozenset({"PSA"}), frozenset({"HCT"})),
+        same_day=frozenset({"SHBG"}),
+        brings=frozenset({"ALB"}),
+    )
+    bare = msgspec.structs.replace(
+        knowledge, rules=(), protocols=(protocol,), tests=dict.fromkeys(knowledge.tests, test)
+    )
+    assert markers_needed(bare) >= {"PSA", "HCT", "SHBG", "ALB"}
 
 
 def test_markers_of_a_schedule(knowledge):

@@ -97,9 +97,7 @@ def course(
     agent = agent or {"TESTOSTERONE": "testosterone cypionate", "FIVE_ARI": "finasteride"}.get(key, key.lower())
     only = supply(form, agent, start, end)
     given: dict[str, Any] = {"recognised": "RxNorm product 1", "current": end is None}
-    return Therapy(
-        key=key, start=only.start, end=only.end, supplies=tuple(supplies) or (only,), **(given | fields)
-    )
+    return Therapy(key=key, start=only.start, end=only.end, supplies=tuple(supplies) or (only,), **(given | fields))
 
 
 def draft(key: str = "TESTOSTERONE", **fields: Any) -> Draft:
@@ -163,7 +161,7 @@ def chart(
         who,
         measurements={marker: tuple(found) for marker, found in series.items()},
         therapies=tuple(therapies),
-        **{name: tuple(value) for name, value in parts.items()},
+        **{name: tuple(value) for name, value in parts.items()},  # type: ignore[arg-type]
     )
 
 
@@ -210,8 +208,8 @@ def card(evaluation: Evaluation, rule: str) -> Finding:
 
 
 def messages(finding: Finding) -> list[str]:
-    """Ids of the sentences in a card, in order."""
-    return [line.message for line in finding.lines]
+    """Ids of the sentences in a card, in order, without the notes of the rule."""
+    return [line.message for line in finding.lines if line.message]
 
 
 def switched(knowledge: Knowledge, **switches: Any) -> Knowledge:
@@ -222,7 +220,5 @@ def switched(knowledge: Knowledge, **switches: Any) -> Knowledge:
 
 def with_site_codes(knowledge: Knowledge, *concepts: str) -> Knowledge:
     """The knowledge of a site that has given codes for these concepts."""
-    given = {
-        name: msgspec.structs.replace(knowledge.concepts[name], snomed=frozenset(["1"])) for name in concepts
-    }
+    given = {name: msgspec.structs.replace(knowledge.concepts[name], snomed=frozenset(["1"])) for name in concepts}
     return msgspec.structs.replace(knowledge, concepts={**knowledge.concepts, **given})

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from cds_service.rules.calculated import vermeulen
 from cds_service.rules.outcome import Finding
 from tests.rules.conftest import (
+    TODAY,
     card,
     cards,
     condition,
@@ -26,7 +27,6 @@ from tests.rules.conftest import (
     result_of,
     switched,
 )
-from tests.rules.conftest import TODAY
 
 PER_NMOL = Decimal("28.842")
 
@@ -65,7 +65,7 @@ def calculated(*args, **parts):
     return found(draw(*args[1:], **parts), knowledge, "CALC-FT").values
 
 
-# -- the formula -----------------------------------------------------------------------------------------
+# -- the formula -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("row", TABLE)
@@ -106,7 +106,7 @@ def test_what_is_free_and_what_is_bound_add_up(total, shbg, albumin):
     assert 0 < free < total * nano
 
 
-# -- the inputs -------------------------------------------------------------------------------------------
+# -- the inputs --------------------------------------------------------------------------------------
 
 
 def test_without_albumin_it_is_taken_as_4_3(knowledge):
@@ -185,7 +185,7 @@ def test_never_in_pregnancy(knowledge):
     assert result_of(draw(conditions=[condition("pregnancy")]), knowledge, "CALC-FT") == "not applicable"
 
 
-# -- where it is told --------------------------------------------------------------------------------------
+# -- where it is told --------------------------------------------------------------------------------
 
 
 def line_of(finding: Finding) -> bool:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from datetime import date
 from decimal import Decimal
 
+import msgspec
 import pytest
 
 from cds_service.chart import Refused, When
 from cds_service.rules.context import months_before, supplies_on, years_between
 from tests.rules.conftest import TODAY, back, chart, course, ctx, draft, gap, measurement, supply, switched
 
-# -- rounding before comparison (1.1.7, 0.4.14) --------------------------------------------------------
+# -- rounding before comparison (1.1.7, 0.4.14) ------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -92,7 +93,7 @@ def test_the_oldest_result_that_is_compared_is_of_the_last_day_of_the_range(know
     assert bool(ctx(chart(measurement("HCT", "55", age)), knowledge).comparable("HCT", 395)) is there
 
 
-# -- limits and days -----------------------------------------------------------------------------------
+# -- limits and days ---------------------------------------------------------------------------------
 
 
 def test_a_limit_is_a_decimal_or_a_switch_or_chosen_by_a_switch(knowledge):
@@ -137,7 +138,7 @@ def test_an_age_from_a_year_of_birth_is_a_range(knowledge):
     assert ctx(chart(birth=None), knowledge).age() == (None, None)
 
 
-# -- courses and products ------------------------------------------------------------------------------
+# -- courses and products ----------------------------------------------------------------------------
 
 
 def test_the_course_is_the_current_one_that_began_first(knowledge):
@@ -173,7 +174,7 @@ def test_the_products_of_a_day(day, forms):
     assert [product.form for product in given] == forms
 
 
-# -- what is not known -----------------------------------------------------------------------------------
+# -- what is not known -------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -214,3 +215,10 @@ def test_only_the_drafts_that_the_call_is_about_are_judged(knowledge):
     mine, other = draft(), draft(selected=False)
     context = ctx(chart(drafts=[mine, other, draft("ESTRADIOL")]), knowledge, "order-select")
     assert context.selected(frozenset(["TESTOSTERONE"])) == (mine,)
+
+
+def test_of_one_day_the_order_of_the_chart_counts(knowledge):
+    """The reader puts a timed result before a date-only one (0.4.18); the rules take the first as the latest."""
+    timed, plain = measurement("HCT", "45", 5, time="08:00"), measurement("HCT", "55", 5)
+    patient = msgspec.structs.replace(chart(), measurements={"HCT": (timed, plain)})
+    assert ctx(patient, knowledge).comparable("HCT", 395)[0] == timed

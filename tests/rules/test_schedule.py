@@ -15,7 +15,6 @@ from cds_service.rules.schedule import next_target, open_milestone
 from tests.rules.conftest import (
     TODAY,
     back,
-    card,
     cards,
     chart,
     condition,
@@ -59,7 +58,7 @@ def missing(finding: Finding) -> list[str]:
     return [item.test for item in finding.due]
 
 
-# -- milestones ------------------------------------------------------------------------------------------
+# -- milestones --------------------------------------------------------------------------------------
 
 EDGES = [
     ("baseline", BASELINE, [(-1, False), (0, False), (7, False), (8, True), (59, True)]),
@@ -81,10 +80,12 @@ def test_every_edge_of_every_window(knowledge, key, tests, day, overdue):
     assert finding.indicator == ("warning" if overdue else "info")
 
 
-@pytest.mark.parametrize(("day", "opens"), [(60, 60), (149, 60), (150, 150), (334, 150), (335, 335), (700, 700), (1065, 1065)])
+@pytest.mark.parametrize(
+    ("day", "opens"), [(60, 60), (149, 60), (150, 150), (334, 150), (335, 335), (700, 700), (1065, 1065)]
+)
 def test_a_result_counts_from_the_day_on_which_the_milestone_opens(knowledge, day, opens):
     before, on_time = (
-        outcome(on_testosterone(*done(YEARLY + ["SHBG"], day - sample), start=day), knowledge, RULE)
+        outcome(on_testosterone(*done([*YEARLY, "SHBG"], day - sample), start=day), knowledge, RULE)
         for sample in (opens - 1, opens)
     )
     assert (before.result == "finding", on_time.result) == (True, "fine")
@@ -120,9 +121,7 @@ def test_every_day_of_five_years_has_the_milestone_of_the_table(knowledge):
     for day in range(-180, 1826):
         opened = open_milestone(plan, date(2020, 1, 1), date(2020, 1, 1) + timedelta(days=day))
         year = (day + 30) // 365
-        key = (
-            "baseline" if day < 60 else "month-3" if day < 150 else "month-6" if day < 335 else f"annual {year}"
-        )
+        key = "baseline" if day < 60 else "month-3" if day < 150 else "month-6" if day < 335 else f"annual {year}"
         assert opened is not None
         assert key in (opened.key, f"{opened.key} {opened.number}")
 
@@ -161,11 +160,12 @@ def test_without_a_stated_close_a_milestone_stays_until_the_next_one_opens():
     assert key(plan_of(second), 99) == ""
 
 
-# -- baseline ---------------------------------------------------------------------------------------------
+# -- baseline ----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("test", "days_before", "counts"), [("TT", 180, True), ("TT", 181, False), ("PSA", 365, True), ("PSA", 366, False)]
+    ("test", "days_before", "counts"),
+    [("TT", 180, True), ("TT", 181, False), ("PSA", 365, True), ("PSA", 366, False)],
 )
 def test_how_far_back_a_baseline_may_lie(knowledge, test, days_before, counts):
     patient = on_testosterone(*done([test], 10 + days_before), start=10)
@@ -189,7 +189,9 @@ def test_a_new_start_is_asked_for_the_baseline_up_to_today(knowledge):
     assert result_of(chart(*done(BASELINE, 180), drafts=[draft()]), knowledge, "C-T-8", "order-sign") == "fine"
 
 
-@pytest.mark.parametrize(("left", "indicator"), [(["CBC"], "warning"), (["PSA"], "warning"), (["TT", "LIPID"], "info")])
+@pytest.mark.parametrize(
+    ("left", "indicator"), [(["CBC"], "warning"), (["PSA"], "warning"), (["TT", "LIPID"], "info")]
+)
 def test_hematocrit_and_psa_make_it_a_warning(knowledge, left, indicator):
     patient = chart(*done([test for test in BASELINE if test not in left], 5), drafts=[draft()])
     switches = switched(knowledge, calculated_ft_counts=False)
@@ -207,7 +209,7 @@ def test_a_wish_for_a_child_is_asked_for_where_none_is_recorded(knowledge):
     assert asked(gaps=[gap("conditions")])  # no information (C-T-9)
 
 
-# -- what shows that a test was done -----------------------------------------------------------------------
+# -- what shows that a test was done -----------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -279,11 +281,12 @@ def test_a_month_counts_if_it_overlaps_the_window(knowledge, first, counts):
     assert (result_of(patient, knowledge, RULE) == "fine") is counts
 
 
-# -- unknown start -----------------------------------------------------------------------------------------
+# -- unknown start -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("ago", "word", "overdue"), [(364, "fine", None), (365, "finding", False), (395, "finding", False), (396, "finding", True)]
+    ("ago", "word", "overdue"),
+    [(364, "fine", None), (365, "finding", False), (395, "finding", False), (396, "finding", True)],
 )
 def test_an_established_course_is_due_after_365_and_overdue_after_395_days(knowledge, ago, word, overdue):
     ended = outcome(on_testosterone(*done(YEARLY, ago), start=None), knowledge, RULE)
@@ -301,7 +304,7 @@ def test_never_done_is_overdue(knowledge):
     assert {(item.overdue, item.last) for item in finding.due} == {(True, None)}
 
 
-# -- PSA by age --------------------------------------------------------------------------------------------
+# -- PSA by age --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -326,7 +329,7 @@ def test_without_a_prostate_no_psa(knowledge):
     assert "PSA" not in missing(found(patient, knowledge, RULE))
 
 
-# -- already ordered (0.4.24) ------------------------------------------------------------------------------
+# -- already ordered (0.4.24) ------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -357,12 +360,10 @@ def test_a_panel_brings_its_members_and_nothing_left_is_no_card(knowledge):
     assert result_of(on_testosterone(orders=everything, start=100), knowledge, RULE) == "fine"
 
 
-# -- what is not known --------------------------------------------------------------------------------------
+# -- what is not known -------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("complete_since", "known"), [(None, False), (39, False), (40, True), (41, True)]
-)
+@pytest.mark.parametrize(("complete_since", "known"), [(None, False), (39, False), (40, True), (41, True)])
 def test_a_test_whose_list_is_incomplete_is_not_called_missing(knowledge, complete_since, known):
     """The 3-month window opened 40 days ago."""
     kind = "absent" if complete_since is None else "truncated"
@@ -382,39 +383,3 @@ def test_a_result_that_is_there_counts_though_the_list_is_cut(knowledge):
 def test_a_course_that_has_ended_asks_for_nothing(knowledge):
     patient = chart(therapies=[course(start=100, end=5)])
     assert result_of(patient, knowledge, RULE) == "not applicable"
-
-
-# -- two protocols (0.4.5) ----------------------------------------------------------------------------------
-
-
-def twice(knowledge, *, order: int, shift: int):
-    """The knowledge with a second protocol like `male_trt`, whose milestones lie `shift` days later."""
-    first = next(p for p in knowledge.protocols if p.key == "male_trt")
-    plan = first.schedules["seed"]
-    moved = tuple(
-        msgspec.structs.replace(m, overdue_after=m.overdue_after + shift) for m in plan.milestones
-    )
-    second = msgspec.structs.replace(
-        first, key="second", order=order, schedules={"seed": msgspec.structs.replace(plan, milestones=moved)}
-    )
-    rule = next(r for r in knowledge.rules if r.id == RULE)
-    copy = msgspec.structs.replace(rule, id="MISS-second", protocol="second", order=order * 1000)
-    return msgspec.structs.replace(
-        knowledge, protocols=(*knowledge.protocols, second), rules=(*knowledge.rules, copy)
-    )
-
-
-@pytest.mark.parametrize(
-    ("place", "shift", "day", "host"),
-    [
-        (20, 0, 100, RULE),  # both due: the first protocol
-        (5, 0, 100, "MISS-second"),
-        (5, 10, 125, RULE),  # overdue in male_trt only
-        (20, -10, 115, "MISS-second"),
-    ],
-)
-def test_a_test_that_two_protocols_miss_stands_once(knowledge, place, shift, day, host):
-    evaluation = judge(on_testosterone(start=day), twice(knowledge, order=place, shift=shift))
-    due = [(f.rule.id, missing(f)) for f in evaluation.findings if f.rule.topic == "MISS"]
-    assert due == [(host, MONTH_3)]
-    assert card(evaluation, host).tests == tuple(MONTH_3)

@@ -1,0 +1,197 @@
+"""Diagnoses, procedures and devices by concept (clinical reference 2.4)."""
+
+from __future__ import annotations
+
+from datetime import date
+
+import pytest
+
+SNOMED = "http://snomed.info/sct"
+CLINICAL = "http://terminology.hl7.org/CodeSystem/condition-clinical"
+VERIFICATION = "http://terminology.hl7.org/CodeSystem/condition-ver-status"
+
+
+def status(code, system=CLINICAL):
+    return {"coding": [{"system": system, "code": code}]}
+
+
+@pytest.fixture
+def condition(read, ehr):
+    def call(*args, **elements):
+        chart = read(conditions=[ehr.condition(*args, **elements)])
+        return chart.conditions[0] if chart.conditions else chart.refused[0].reason
+
+    return call
+
+
+@pytest.mark.parametrize(
+    ("code", "concept"),
+    [
+        ("C61", "prostate_cancer"), ("C61.9", "prostate_cancer"), ("c61", "prostate_cancer"),
+        ("D07.5", "prostate_cancer"),
+        ("I26.99", "vte"), ("I8240", "vte"), ("G47.33", "sleep_apnoea"), ("E29.1", "male_hypogonadism"),
+        ("Z90.710", "hysterectomy"), ("Z90.711", "hysterectomy"), ("O09.9", "pregnancy"), ("Z34", "pregnancy"),
+    ],
+)  # fmt: skip
+def test_icd_10_matches_by_prefix(condition, code, concept):
+    found = condition(code)
+    assert found.code == code
+    assert concept in found.concepts
+
+
+@pytest.mark.parametrize("code", ["D07.4", "Z90.712", "Z90.71", "", "X", "61C", "XC61"])
+def test_other_codes_are_silent(condition, code):
+    assert condition(code) == "unknown_code"
+
+
+def test_one_code_may_belong_to_several_concepts(condition):
+    assert condition("C61").concepts == {"prostate_cancer", "malignancy"}
+
+
+def test_icd_10_of_other_countries_counts_and_other_systems_do_not(condition):
+    assert condition("C61", system="http://hl7.org/fhir/sid/icd-10").concepts
+    assert condition("C61", system="http://hl7.org/fhir/sid/icd-9-cm") == "unknown_code"
+    assert condition("C61", system=SNOMED) == "unknown_code"
+
+
+def test_snomed_codes_match_exactly(condition):
+    assert "prostate_cancer" in condition("399068003", system=SNOMED).concepts
+    assert condition("39906800", system=SNOMED) == "unknown_code"
+    assert condition("248911005", system=SNOMED) == "unknown_code"  # cervix absent, the uterus is there
+
+
+def test_all_codings_of_one_condition_count(condition):
+    codings = [{"system": SNOMED, "code": "1"}, {"system": SNOMED, "code": "22298006"}]
+    codings.append({"system": "http://hl7.org/fhir/sid/icd-10-cm", "code": "I50.9", "display": "Heart failure"})
+    found = condition(code={"coding": codings})
+    assert {"mi", "heart_failure"} <= found.concepts
+    assert found.code == "22298006"
+
+
+@pytest.mark.parametrize(
+    ("clinical", "active"),
+    [
+        (None, True), (status("active"), True), (status("recurrence"), True), (status("relapse"), True),
+        (status("inactive"), False), (status("remission"), False), (status("resolved"), False),
+        ("resolved", False), ("active", True), ({"text": "Resolved"}, False), ({}, True), (status("unknown"), True),
+        ([status("resolved")], False),
+    ],
+)  # fmt: skip
+def test_the_clinical_status(condition, clinical, active):
+    assert condition(clinicalStatus=clinical).active is active
+
+
+@pytest.mark.parametrize(("code", "active"), [("Z85.46", False), ("C61", True), ("I25.2", False), ("I21.4", True)])
+def test_a_rubric_that_is_past_is_not_active(condition, code, active):
+    assert condition(code, clinicalStatus=status("active")).active is active
+
+
+@pytest.mark.parametrize(
+    ("ended", "clinical", "active"),
+    [
+        ("2026-11-21", None, False), ("2026-11-22", None, False), ("2026-11-23", None, True),
+        ("2026-11-21", status("active"), True), ("?", None, True),
+    ],
+)  # fmt: skip
+def test_an_end_counts_where_the_status_is_missing(condition, ended, clinical, active):
+    assert condition(abatementDateTime=ended, clinicalStatus=clinical).active is active
+
+
+@pytest.mark.parametrize(
+    ("verification", "expected"),
+    [
+        (None, False), (status("confirmed", VERIFICATION), False), (status("provisional", VERIFICATION), True),
+        (status("differential", VERIFICATION), True), (status("unconfirmed", VERIFICATION), True),
+        (status("refuted", VERIFICATION), "ruled_out"), (status("entered-in-error", VERIFICATION), "ruled_out"),
+        ("refuted", "ruled_out"), ("provisional", True),
+    ],
+)  # fmt: skip
+def test_the_verification_status(condition, verification, expected):
+    found = condition(verificationStatus=verification)
+    assert (found if isinstance(found, str) else found.uncertain) == expected
+
+
+@pytest.mark.parametrize(
+    ("elements", "onset"),
+    [
+        ({"onsetDateTime": "2026-06"}, (date(2026, 6, 1), date(2026, 6, 30))),
+        ({"onsetDateTime": "2026"}, (date(2026, 1, 1), date(2026, 12, 31))),
+        ({"onsetPeriod": {"start": "2026-06-02", "end": "2026-07-01"}}, (date(2026, 6, 2), date(2026, 6, 2))),
+        ({"onsetAge": {"value": 50}}, None),
+        ({"onsetString": "in spring"}, None),
+        ({"onsetDateTime": "in spring"}, None),
+    ],
+)
+def test_the_onset(condition, elements, onset):
+    found = condition(recordedDate="2026-07-03", **elements)
+    assert (found.onset and (found.onset.day, found.onset.last_day)) == onset
+    assert found.recorded.day == date(2026, 7, 3)
+
+
+def test_the_name_is_that_of_the_chart(condition):
+    coding = {"system": "http://hl7.org/fhir/sid/icd-10-cm", "code": "C61", "display": "Malignant neoplasm"}
+    assert condition(code={"coding": [coding], "text": "Prostate <b>cancer</b>"}).name == "Prostate <b>cancer</b>"
+    assert condition(code={"coding": [coding]}).name == "Malignant neoplasm"
+    assert condition("C61").name == "C61"
+
+
+def test_a_condition_of_somebody_else_is_told(read, ehr):
+    chart = read(conditions=[ehr.condition(subject={"reference": "Patient/q"})])
+    assert not chart.conditions
+    assert [(r.reason, r.tell, set(r.covers)) for r in chart.refused] == [("other_patient", True, {"conditions"})]
+
+
+@pytest.mark.parametrize("elements", [{"code": 5}, {"clinicalStatus": 5}, {"subject": "p"}])
+def test_an_unreadable_condition_is_told(read, ehr, elements):
+    (found,) = read(conditions=[ehr.condition(**elements)]).refused
+    assert (found.reason, found.tell, found.covers) == ("unreadable", True, {"conditions"})
+
+
+# -- procedures and devices --------------------------------------------------------------------------
+
+
+def procedure(code="236886002", **elements):
+    base = {"resourceType": "Procedure", "id": "x", "status": "completed", "subject": {"reference": "Patient/p"}}
+    return {**base, "code": {"coding": [{"system": SNOMED, "code": code}], "text": "Hysterectomy"}, **elements}
+
+
+@pytest.mark.parametrize(
+    ("state", "counts"),
+    [
+        ("completed", True), ("in-progress", True), ("not-done", False), ("entered-in-error", False),
+        ("preparation", False), ("stopped", False), ("unknown", False), (None, False),
+    ],
+)  # fmt: skip
+def test_procedures_that_were_done(read, state, counts):
+    chart = read(procedures=[procedure(status=state)])
+    assert [p.concepts for p in chart.procedures] == ([{"hysterectomy"}] if counts else [])
+    assert [(r.reason, r.tell) for r in chart.refused] == ([] if counts else [("not_done", False)])
+
+
+@pytest.mark.parametrize(
+    "elements",
+    [
+        {"performedDateTime": "2020-03-04"}, {"performedPeriod": {"start": "2020-03-04"}},
+        {"performedPeriod": {"end": "2020-03-04"}}, {"occurrenceDateTime": "2020-03-04"},
+    ],
+)  # fmt: skip
+def test_when_it_was_done(read, elements):
+    (found,) = read(procedures=[procedure(**elements)]).procedures
+    assert (found.when.day, found.name, found.source) == (date(2020, 3, 4), "Hysterectomy", "Procedure/x")
+
+
+def test_other_procedures_are_silent(read):
+    assert [r.reason for r in read(procedures=[procedure("80146002")]).refused] == ["unknown_code"]
+
+
+@pytest.mark.parametrize(("state", "counts"), [("active", 1), (None, 1), ("inactive", 0), ("entered-in-error", 0)])
+def test_devices(read, state, counts):
+    kind = {"coding": [{"system": SNOMED, "code": "236886002"}]}
+    device = {
+        "resourceType": "Device",
+        "id": "d",
+        "status": state,
+        "type": kind,
+        "patient": {"reference": "Patient/p"},
+    }
+    assert len(read(procedures=[device]).procedures) == counts
