@@ -26,6 +26,9 @@ NEWEST = (
     ".aggregate(iif($total.empty() or $this.effective.toString() > $total.effective.toString(), $this, $total))"
 )
 
+MOST_TERMS = 20
+"""Longest collection that is written out."""
+
 FROM_START = "days are counted from the start of the course"
 BEYOND = {
     "samples": FROM_START,
@@ -105,7 +108,7 @@ def canonical(marker: Marker) -> str:
     for unit, (factor, offset) in marker.factors.items():
         of_unit = f"value.where(code = {text(unit)} or unit = {text(unit)})"
         shift = f" + {offset:f}" if offset > 0 else f" - {-offset:f}" if offset else ""
-        scaled = ".value" if (factor, offset) == (1, 0) else f".select(value * {factor:f}{shift})"
+        scaled = ".value" if factor == 1 and not offset else f".select(value * {factor:f}{shift})"
         cases.append(of_unit + scaled)
     for guess in marker.infer:
         factor, _ = marker.factors[guess.unit]
@@ -193,4 +196,11 @@ def coded(codes: Iterable[tuple[str, str]]) -> str:
     for system, code in codes:
         systems.setdefault(system, []).append(code)
     ordered = sorted(systems.items(), key=lambda item: (item[0] != LOINC, item[0]))
-    return " or ".join(f"(system = {text(system)} and code in {choice(found)})" for system, found in ordered)
+    return " or ".join(f"(system = {text(system)} and {_among(found)})" for system, found in ordered)
+
+
+def _among(codes: list[str]) -> str:
+    """Test of `code`. Engines descend into a collection term by term, so a long one is written as one string."""
+    if len(codes) <= MOST_TERMS:
+        return f"code in {choice(codes)}"
+    return f"{text('|' + '|'.join(codes) + '|')}.contains('|' + code + '|')"

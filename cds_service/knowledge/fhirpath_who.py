@@ -45,6 +45,7 @@ ORDERS = ("order", "original-order", "reflex-order", "filler-order", "instance-o
 GOES_ON = ("active", "on-hold")
 PAST = ("inactive", "remission", "resolved")
 RULED_OUT = ("refuted", "entered-in-error")
+DONE = ("completed", "in-progress")
 
 PATIENT = "Bundle.entry.resource.ofType(Patient)"
 PARAMETER = f"{PATIENT}.extension.where(url = {text(SEX_PARAMETER)})"
@@ -182,7 +183,20 @@ def _concept(concept: Concept, state: str) -> str:
     return f"Bundle.entry.resource.ofType(Condition).where({ruled_out} and {test}).exists()"
 
 
-def _diagnosis(concept: Concept, icd10: Iterable[str], snomed: Iterable[str]) -> str:
+def _procedure(spec: Any, knowledge: Knowledge) -> str:
+    answers = []
+    for name in sorted(_names(spec["concept"])):
+        concept = knowledge.concepts[name]
+        if not (concept.icd10 or concept.snomed):
+            continue
+        code, kind = (_diagnosis(concept, concept.icd10, concept.snomed, name) for name in ("code", "type"))
+        done, used = f"status in {choice(DONE)}", "(status.empty() or status = 'active')"
+        answers.append(f"Bundle.entry.resource.ofType(Procedure).where({done} and {code}).exists()")
+        answers.append(f"Bundle.entry.resource.ofType(Device).where({used} and {kind}).exists()")
+    return " or ".join(answers) or "false"
+
+
+def _diagnosis(concept: Concept, icd10: Iterable[str], snomed: Iterable[str], element: str = "code") -> str:
     plain, cases = "code.replace('.', '').upper()", []
     if prefixes := tuple(icd10):
         inside = " or ".join(f"{plain}.startsWith({text(prefix)})" for prefix in prefixes)
@@ -190,7 +204,7 @@ def _diagnosis(concept: Concept, icd10: Iterable[str], snomed: Iterable[str]) ->
         cases.append(f"(system in {choice(ICD10)} and ({inside}){but})")
     if codes := sorted(snomed):
         cases.append(f"(system = {text(SNOMED)} and code in {choice(codes)})")
-    return f"code.coding.where({' or '.join(cases)}).exists()" if cases else "false"
+    return f"{element}.coding.where({' or '.join(cases)}).exists()" if cases else "false"
 
 
 def _observed_pregnancy(spec: Any, knowledge: Knowledge) -> str:
@@ -284,6 +298,7 @@ LEAVES: Mapping[str, Callable[[Any, Knowledge], str]] = {
     "therapy": _therapy,
     "draft": _draft,
     "condition": _condition,
+    "procedure": _procedure,
     "observed_pregnancy": _observed_pregnancy,
     "age": _age,
     "sex": _sex,

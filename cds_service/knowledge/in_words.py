@@ -104,7 +104,7 @@ def _therapy(spec: Any, knowledge: Knowledge) -> str:
     if "to_day" in spec:
         parts.append(f"for at most {spec['to_day']} days")
     if "ended_within_days" in spec:
-        parts.append(f"and ended at most {_count(spec['ended_within_days'], knowledge)} days ago")
+        parts.append(f"and ended at most {count_in_words(spec['ended_within_days'], knowledge)} days ago")
     return " ".join(parts)
 
 
@@ -133,9 +133,9 @@ def _condition(spec: Any, knowledge: Knowledge) -> str:
     state = {"present": "", "active": " (active)", "history": " (in the past)", "any": " (active or in the past)"}
     when = ""
     if "within_months" in spec:
-        when = f" that began in the last {_count(spec['within_months'], knowledge)} months"
+        when = f" that began in the last {count_in_words(spec['within_months'], knowledge)} months"
     if "before_months" in spec:
-        when = f" that began more than {_count(spec['before_months'], knowledge)} months ago"
+        when = f" that began more than {count_in_words(spec['before_months'], knowledge)} months ago"
     return f"{name}{state[spec.get('state', 'present')]} is in the chart{when}"
 
 
@@ -170,13 +170,14 @@ def _compared(spec: Any, knowledge: Knowledge) -> str:
     return f"{SIGNS[THRESHOLDS[word]]} {limit_in_words(spec[word], knowledge, unit)}"
 
 
-def _count(spec: Any, knowledge: Knowledge) -> str:
+def count_in_words(spec: Any, knowledge: Knowledge) -> str:
+    """A count of days or months, with the value that its switch has here."""
     return _text(knowledge.switches[spec["switch"]] if isinstance(spec, Mapping) else spec)
 
 
 def _days(spec: Any, knowledge: Knowledge) -> str:
     within = spec.get("within_days", {"switch": "max_age_days"})
-    return f"in the last {_count(within, knowledge)} days"
+    return f"in the last {count_in_words(within, knowledge)} days"
 
 
 def _result(spec: Any, knowledge: Knowledge) -> str:
@@ -245,6 +246,7 @@ CLAUSES: dict[str, Callable[[Any, Knowledge], str]] = {
     "known": lambda spec, _: f"{spec} is known",
     "age": _age,
     "switch": _switch,
+    "hook": lambda spec, _: f"the call is of {_listed(spec, str)}",
     "observed_pregnancy": lambda spec, _: f"an observation says {'pregnant' if spec else 'not pregnant'}",
     "result": _result,
     "together": _together,

@@ -135,6 +135,8 @@ def _draft(spec: Any, ctx: Context) -> Truth:
     )
     if "form" in spec:
         drafts = tuple(d for d in drafts if d.form in names(spec["form"]))
+    if "agent" in spec:
+        drafts = tuple(d for d in drafts if d.agent in names(spec["agent"]))
     if "not_form" in spec:
         drafts = tuple(d for d in drafts if d.form not in names(spec["not_form"]))
     if spec.get("systemic"):

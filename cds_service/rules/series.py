@@ -26,6 +26,8 @@ def velocity(rule: Rule, truth: Truth, ctx: Context, course: Therapy, doubts: tu
     days = sorted({m.day for m in points if m.day})
     if len(days) < spec["least_results"] or (days[-1] - days[0]).days < spec["least_span_days"]:
         return Outcome(rule.id, "unknown" if doubts else "not applicable", "too few results", doubts)
+    if not ctx.recent(days[-1], ctx.days(None)):
+        return Outcome(rule.id, "unknown" if doubts else "not applicable", "the latest result is too old", doubts)
     slope, _ = fit([((m.day - days[0]).days, ctx.shown(m)) for m in points if m.day])
     yearly = slope * YEAR
     limit = ctx.limit(spec["slope_above"])

@@ -57,6 +57,8 @@ class TherapyFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How long each prescription lasts, e.g. `90d`."""
     route: str = ""
     dose: str = ""
+    given: tuple[str, ...] = ()
+    """When single doses were administered: a date, or a date with a time (`-11d 08:00`)."""
 
 
 class ResultFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -23,7 +23,7 @@ _DOSE = re.compile(r"(\d+(?:\.\d+)?) (\S+) every (\d+) (h|d|wk|mo)")
 
 
 def entries(facts: TherapyFacts, as_of: date, knowledge: Knowledge) -> Iterator[Resource]:
-    """Yield the resources of one therapy, oldest first: one, and one more for each renewal.
+    """Yield the resources of one therapy: one, one more for each renewal, and one for each dose that was given.
 
     Each has a `word` for its id besides what FHIR knows. Raises ValueError for an unknown drug or a wrong date.
     """
@@ -33,6 +33,15 @@ def entries(facts: TherapyFacts, as_of: date, knowledge: Knowledge) -> Iterator[
         yield {
             "word": "drug",
             **_SHAPES[facts.kind](facts, resolve(start, as_of), as_of, newest),
+            **_medication(facts, knowledge),
+        }
+    for given in facts.given:
+        day, _, clock = given.partition(" ")
+        yield {
+            "word": "dose",
+            "resourceType": "MedicationAdministration",
+            "status": "completed",
+            "effectiveDateTime": resolve(day, as_of) + (f"T{clock}:00Z" if clock else ""),
             **_medication(facts, knowledge),
         }
 

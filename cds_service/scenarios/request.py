@@ -86,7 +86,10 @@ def _shares(records: Records, expected: tuple[Expected, ...]) -> Mapping[str, li
     """
     shares: dict[str, list[Resource]] = {key.key: [] for key in expected}
     for resource in sorted(records.resources, key=_when, reverse=True):
-        keys = [key for key in expected if resource["resourceType"] in key.types]
+        kind = resource["resourceType"]
+        keys = [key for key in expected if kind in key.types]
+        if not keys and kind.startswith("Medication"):
+            keys = [key for key in expected if "medications" in key.covers]
         for key in [key for key in keys if _asks_for(key, resource)] or keys[:1]:
             shares[key.key].append(resource)
     return shares

@@ -18,6 +18,7 @@ import msgspec
 from flask import Flask
 
 from cds_service.app import create_app
+from cds_service.chart import Chart
 from cds_service.fhir.reader import read_chart
 from cds_service.hooks.cards import make_renderer
 from cds_service.hooks.prefetch import build_expected
@@ -65,6 +66,12 @@ class Runner:
 
     def directly(self, case: Case) -> Answer:
         """Answer without the web. Raises whatever a station of the road raises."""
+        chart, evaluation = self.judged(case)
+        cards = self._variant(case).render(evaluation, chart, lambda: str(uuid4()))
+        return Answer(200, tuple(cards), evaluation)
+
+    def judged(self, case: Case, *, traced: bool = False) -> tuple[Chart, Evaluation]:
+        """The chart as the rules see it, and what they say of it. `traced`: with what they computed."""
         variant = self._variant(case)
         request = read_request(self.body(case), case.hook)
         chart = read_chart(
@@ -77,8 +84,7 @@ class Runner:
             draft_orders=request.draft_orders,
             selections=request.selections,
         )
-        evaluation = evaluate(chart, variant.knowledge, as_of=case.as_of, hook=case.hook)
-        return Answer(200, tuple(variant.render(evaluation, chart, lambda: str(uuid4()))), evaluation)
+        return chart, evaluate(chart, variant.knowledge, as_of=case.as_of, hook=case.hook, traced=traced)
 
     def over_http(self, case: Case) -> Answer:
         """Answer by way of the web application: discovery, then a call of the service of the case's hook."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -13,9 +15,11 @@ import pytest
 from cds_service.chart import Chart, Gap, Refused
 from cds_service.knowledge.model import Knowledge
 from cds_service.rules.outcome import Doubt, Evaluation, Finding
+from cds_service.scenarios.reading import read
+from cds_service.scenarios.run import Runner
 from tests.hooks import gfm
-from tests.hooks.tour import SIGN, TODAY, VIEW, Stop, numbered, renderer, result, stops
-from tests.rules.conftest import chart, course, draft, judge, measurement, on_testosterone, order
+from tests.hooks.tour import SIGN, VIEW, Stop, numbered, renderer, result, stops
+from tests.rules.conftest import TODAY, chart, course, draft, judge, measurement, on_testosterone, order
 
 MEMBERS = {
     "uuid",
@@ -27,6 +31,7 @@ MEMBERS = {
     "suggestions",
     "selectionBehavior",
 }
+SCENARIOS = Path(__file__).parents[1] / "scenarios"
 LONG = "x" * 6000
 LONG_WORDS = "long " * 1200
 
@@ -60,20 +65,30 @@ def test_card_is_sound(stop: Stop, profile: str, knowledge: Knowledge) -> None:
     cards = stop.cards(knowledge, profile)
     assert 0 < len(cards) <= 5
     for card in cards:
-        assert card.keys() <= MEMBERS
-        assert card["uuid"]
-        assert card["indicator"] in ("info", "warning", "critical")
-        assert set(card["source"]) <= {"label", "url", "topic"}
-        assert {"label", "topic"} <= set(card["source"])
-        assert card["source"]["topic"].keys() == {"system", "code", "display"}
-        assert_summary(card["summary"])
-        assert_detail(card["detail"])
-        assert ("suggestions" in card) == ("selectionBehavior" in card)
-        for reason in card.get("overrideReasons", ()):
-            assert reason.keys() == {"code", "system", "display"}
-            assert urlsplit(reason["system"]).scheme
-        if "url" in card["source"]:
-            assert urlsplit(card["source"]["url"]).scheme == "https"
+        assert_sound(card)
+
+
+@pytest.mark.parametrize("file", sorted(SCENARIOS.glob("*.yaml")), ids=lambda file: file.stem)
+def test_cards_of_the_scenarios_are_sound(file: Path, knowledge: Knowledge) -> None:
+    runner = Runner(knowledge)
+    for case in read(file):
+        for card in runner.directly(case).cards:
+            assert_sound(card)
+
+
+def assert_sound(card: dict[str, Any]) -> None:
+    assert card.keys() <= MEMBERS
+    assert card["uuid"]
+    assert card["indicator"] in ("info", "warning", "critical")
+    assert {"label", "topic"} <= card["source"].keys() <= {"label", "url", "topic"}
+    assert card["source"]["topic"].keys() == {"system", "code", "display"}
+    assert urlsplit(card["source"].get("url", "https:")).scheme == "https"
+    assert_summary(card["summary"])
+    assert_detail(card["detail"])
+    assert ("suggestions" in card) == ("selectionBehavior" in card)
+    for reason in card.get("overrideReasons", ()):
+        assert reason.keys() == {"code", "system", "display"}
+        assert urlsplit(reason["system"]).scheme
 
 
 def assert_summary(summary: str) -> None:
@@ -84,7 +99,7 @@ def assert_summary(summary: str) -> None:
 
 
 def assert_detail(detail: str) -> None:
-    """Markdown that reads well: paragraphs parted by one empty line, no stray blanks, narrow tables, one list a place."""
+    """Markdown that reads well: paragraphs parted by one empty line, no stray blanks, narrow tables."""
     gfm.assert_inert(detail)
     assert detail == detail.strip()
     assert "\n\n\n" not in detail
@@ -95,9 +110,7 @@ def assert_detail(detail: str) -> None:
         marks = {line[0] for line in paragraph.split("\n")}
         assert len(paragraph.split("\n")) == 1 or marks in ({"-"}, {"|"}), paragraph
     lists = [paragraph.startswith("- ") for paragraph in detail.split("\n\n")]
-    assert not any(one and other for one, other in zip(lists, lists[1:], strict=False)), (
-        "two lists would be one loose list"
-    )
+    assert not any(one and other for one, other in pairwise(lists)), "two lists would be one loose list"
     table = gfm.rows(detail)
     assert all(len(row) <= 3 for row in table)
     assert all(cell for row in table for cell in row)

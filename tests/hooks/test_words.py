@@ -35,7 +35,7 @@ from cds_service.knowledge.model import Knowledge
 from cds_service.rules.outcome import Line
 from tests.hooks import gfm
 from tests.hooks.attacks import ATTACKS
-from tests.rules.conftest import condition, measurement, month, when
+from tests.rules.conftest import condition, course, measurement, month, when
 
 PLACES: list[Callable[[str], str]] = [
     "{}".format,
@@ -169,27 +169,26 @@ def test_numbers(marker: str, value: str, number: str, limit: str, words: Words)
 
 
 @pytest.mark.parametrize(
-    ("marker", "value", "reported", "unit", "value_shown", "as_reported"),
+    ("result", "shown", "as_reported"),
     [
-        ("HCT", "55.2", "0.552", "L/L", "55.2 %", "0.552 L/L"),
-        ("HCT", "55.2", "55.2", "%", "55.2 %", ""),
-        ("HCT", "55.24", "55.24", "%", "55.2 %", "55.24 %"),
-        ("PSA", "2.6", "2.6", "ng/mL", "2.60 ng/mL", ""),
-        ("PSA", "2.6", "2.6", "NG/ML", "2.60 ng/mL", ""),
-        ("PSA", "2.6", "2.6", "ug/L", "2.60 ng/mL", "2.6 ug/L"),
-        ("PSA", "<0.1", "<0.1", "ng/mL", "<0.10 ng/mL", ""),
-        ("HCT", "55.2", "55.2", "", "55.2 %", "55.2"),
-        ("HCT", None, "clotted", "", "clotted", ""),
-        ("HCT", "55.2", "about 55", "%", "55.2 %", "about 55 %"),
-        ("HCT", "55.2", "sNaN", "%", "55.2 %", "sNaN %"),
+        (("HCT", "55.2", "0.552", "L/L"), "55.2 %", "0.552 L/L"),
+        (("HCT", "55.2", "55.2", "%"), "55.2 %", ""),
+        (("HCT", "55.24", "55.24", "%"), "55.2 %", "55.24 %"),
+        (("PSA", "2.6", "2.6", "ng/mL"), "2.60 ng/mL", ""),
+        (("PSA", "2.6", "2.6", "NG/ML"), "2.60 ng/mL", ""),
+        (("PSA", "2.6", "2.6", "ug/L"), "2.60 ng/mL", "2.6 ug/L"),
+        (("PSA", "<0.1", "<0.1", "ng/mL"), "<0.10 ng/mL", ""),
+        (("HCT", "55.2", "55.2", ""), "55.2 %", "55.2"),
+        (("HCT", None, "clotted", ""), "clotted", ""),
+        (("HCT", "55.2", "about 55", "%"), "55.2 %", "about 55 %"),
+        (("HCT", "55.2", "sNaN", "%"), "55.2 %", "sNaN %"),
     ],
 )
-def test_results(
-    marker: str, value: str | None, reported: str, unit: str, value_shown: str, as_reported: str, words: Words
-) -> None:
-    result = measurement(marker, value, reported=reported, reported_unit=unit)
-    assert words.value(result) == value_shown
-    assert words.as_reported(result) == as_reported
+def test_results(result: tuple[str, str | None, str, str], shown: str, as_reported: str, words: Words) -> None:
+    marker, value, reported, unit = result
+    found = measurement(marker, value, reported=reported, reported_unit=unit)
+    assert words.value(found) == shown
+    assert words.as_reported(found) == as_reported
 
 
 @pytest.mark.parametrize(
@@ -290,8 +289,6 @@ def test_a_site_may_bring_its_own_words(folder: Path, knowledge: Knowledge) -> N
     (folder / "messages.yaml").write_text(
         (folder / "messages.yaml").read_text(encoding="utf-8").replace("is on hold", "pausiert"), encoding="utf-8"
     )
-    from tests.rules.conftest import course
-
     assert Words(knowledge, folder).say("on_hold", therapy=course()) == "testosterone cypionate pausiert."
 
 

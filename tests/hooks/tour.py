@@ -18,7 +18,6 @@ from cds_service.hooks.words import Words
 from cds_service.knowledge.model import Knowledge
 from cds_service.rules.outcome import Evaluation
 from tests.rules.conftest import (
-    TODAY,
     back,
     chart,
     condition,

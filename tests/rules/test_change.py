@@ -178,6 +178,13 @@ def test_after_the_end_of_the_drug_the_uncertainty_is_told(knowledge, end, uncer
     assert finding.values["rise"] == Decimal("2.00")
 
 
+def test_the_drug_taken_at_the_sample_decides_before_one_that_had_ended(knowledge):
+    """At the sample of day 200 the first course had ended 150 days ago, the second had lasted for 115 days."""
+    ended, taken = drug(-300, 50), drug(85)
+    for courses in ([*ended, *taken], [*taken, *ended]):
+        assert result_of(psa("1.00", "3.00", day=200, drug=courses), knowledge, "PSA-2") == "unknown"
+
+
 # -- TREND-HCT ---------------------------------------------------------------------------------------
 
 T1 = [

@@ -113,7 +113,7 @@ def gist(evaluation: Evaluation) -> Any:
     return findings, outcomes, sorted(map(repr, (doubt.key() for doubt in evaluation.doubts)))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(patient=CHARTS, hook=st.sampled_from(HOOKS), data=st.data())
 def test_the_order_of_the_lists_changes_nothing(knowledge, patient: Chart, hook, data):
     shuffled = {name: tuple(data.draw(st.permutations(getattr(patient, name)))) for name in PARTS}
@@ -121,7 +121,7 @@ def test_the_order_of_the_lists_changes_nothing(knowledge, patient: Chart, hook,
     assert gist(judge(other, knowledge, hook)) == gist(judge(patient, knowledge, hook))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(
     patient=CHARTS, hook=st.sampled_from(HOOKS), age=st.integers(0, 500), problem=st.sampled_from(["", "no_unit"])
 )
@@ -134,7 +134,7 @@ def test_results_of_markers_that_nobody_needs_change_nothing(knowledge, patient:
     assert (after.findings, after.doubts) == (before.findings, before.doubts)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(patient=CHARTS, hook=st.sampled_from(HOOKS))
 def test_no_chart_makes_a_rule_fail(knowledge, patient: Chart, hook):
     evaluation = judge(patient, knowledge, hook)
@@ -143,7 +143,7 @@ def test_no_chart_makes_a_rule_fail(knowledge, patient: Chart, hook):
     assert len(evaluation.findings) == len({f.rule.id for f in evaluation.findings})
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(
     patient=CHARTS,
     hook=st.sampled_from(HOOKS),
@@ -176,7 +176,7 @@ def without(patient: Chart, area: str) -> Chart:
     return msgspec.structs.replace(patient, **hidden)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(
     patient=CHARTS,
     hook=st.sampled_from(HOOKS),
