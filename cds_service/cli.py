@@ -22,6 +22,7 @@ from rich.text import Text
 
 from cds_service import __version__
 from cds_service.app import now_utc
+from cds_service.cli_knowledge import explain, knowledge
 from cds_service.hooks.discovery import SERVICES
 from cds_service.knowledge.loader import load as load_knowledge
 from cds_service.knowledge.model import HookName
@@ -81,6 +82,10 @@ def cli(context: click.Context) -> None:
     """CDS Hooks for hormone therapy: blood tests that are due, and results that need action."""
     if context.invoked_subcommand is None:
         click.echo(context.get_help())
+
+
+cli.add_command(knowledge)
+cli.add_command(explain)
 
 
 # -- serve -------------------------------------------------------------------------------------------

@@ -47,8 +47,9 @@ MODULES = {name_of(file): file for file in FILES}
 
 
 def room(module: str) -> str:
-    """`rules` of `cds_service.rules.engine`, '' of the package itself."""
-    return module.partition(".")[2].partition(".")[0]
+    """`rules` of `cds_service.rules.engine`, '' of the package itself; the commands are one room."""
+    first = module.partition(".")[2].partition(".")[0]
+    return "cli" if first.startswith("cli_") else first
 
 
 def imported(file: Path, *, types_too: bool = True) -> Iterator[str]:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from fractions import Fraction
+from functools import lru_cache
 from typing import NamedTuple
 
 from msgspec import Raw
@@ -145,6 +146,10 @@ def days_of(quantity: Quantity | None) -> int | None:
 def strength_of(name: str) -> tuple[tuple[str, ...], ...]:
     """The numbers with a unit in a product's name, in order: what makes two products of one agent differ."""
     return tuple((amount, _MICROGRAM.get(unit, unit), per) for amount, unit, per in _STRENGTH.findall(fold(name)))
+
+
+strength_of_product = lru_cache(maxsize=2048)(strength_of)
+"""The same for names of the knowledge, of which there are only so many."""
 
 
 def form_of(drug: Drug, dosages: Sequence[Dosage], names: Sequence[str], knowledge: Knowledge) -> Form:

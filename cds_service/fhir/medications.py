@@ -17,8 +17,8 @@ from cds_service.chart import Draft, Refused, When
 from cds_service.fhir import resources as fhir
 from cds_service.fhir.courses import Piece
 from cds_service.fhir.dates import add_days
-from cds_service.fhir.decoding import UnreadableError, decode, given, whole_number
-from cds_service.fhir.dosage import Dose, days_of, dose_of, form_of, strength_of
+from cds_service.fhir.decoding import UnreadableError, decode, given, loosely, members, whole_number
+from cds_service.fhir.dosage import Dose, days_of, dose_of, form_of, strength_of, strength_of_product
 from cds_service.fhir.reading import Entry, Reading, source_of
 from cds_service.fhir.recognition import Drug, Names, Recogniser
 
@@ -150,7 +150,7 @@ class Medications:
             dose_words=whole.dose.words,
             dose=whole.dose.amount,
             weekly_mg=whole.dose.weekly_mg,
-            strength=strength_of(drug.product) or strength_of(whole.names[0] if whole.names else ""),
+            strength=strength_of_product(drug.product) or strength_of(whole.names[0] if whole.names else ""),
             renews=whole.prior,
             given=span.given,
         )
@@ -314,11 +314,13 @@ def other_patient(source: str, covers: frozenset[str]) -> Refused:
 
 def prior_of(record: fhir.MedicationRequest) -> str | None:
     """Reference of the prescription that this one renews: '' if it is not named, None if there is none."""
-    if not given(record.prior_prescription) or record.prior_prescription == msgspec.Raw(b"{}"):
+    if not given(record.prior_prescription):
         return None
     try:
-        prior = _PRIOR.decode(record.prior_prescription)
-    except (msgspec.DecodeError, RecursionError):
+        if not members(record.prior_prescription):
+            return None
+        prior = loosely(record.prior_prescription, _PRIOR)
+    except UnreadableError:
         return ""
     return "/".join((prior.reference or "").partition("/_history/")[0].split("/")[-2:])
 

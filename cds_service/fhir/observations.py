@@ -55,7 +55,8 @@ class Observations:
         self._reading = reading
         self._laboratory = Laboratory(reading.terms, patient)
         self._latest = add_days(reading.as_of, 1)
-        self._concepts: dict[bytes, Known | None] = {}
+        self._seen = reading.terms.seen
+        self._strange: dict[bytes, Refused | None] = {}
         self._subjects: dict[bytes, bool] = {}
         self._found: list[Found] = []
         self._pregnancy: list[tuple[tuple[Any, ...], bool, str]] = []
@@ -63,7 +64,7 @@ class Observations:
     def read(self, observation: Observation, _: Entry) -> Refused | None:
         """Take the results of one Observation; None if there was any, else why not."""
         source = source_of("Observation", observation.id)
-        known = self._concepts.get(bytes(observation.code))
+        known = self._seen.get(bytes(observation.code))
         if (
             known is None
             or observation.component is not ABSENT
@@ -149,9 +150,13 @@ class Observations:
     def _known(self, raw: Raw) -> Known | None:
         """The result code of a `code`; None if there is none. Raises UnreadableError."""
         key = bytes(raw)
-        found = self._concepts.get(key)
-        if found is None and key not in self._concepts:
-            found = self._concepts[key] = self._match(loosely(raw, _CODE) if given(raw) else BareConcept())
+        found = self._seen.get(key)
+        if found is None and key not in self._strange:
+            found = self._match(loosely(raw, _CODE) if given(raw) else BareConcept())
+            if found is not None:
+                self._reading.terms.remember(key, found)
+            else:
+                self._strange[key] = None
         return found
 
     def _match(self, concept: BareConcept) -> Known | None:
@@ -261,6 +266,16 @@ class Observations:
 
     def _without_result(self, observation: Observation, source: str, known: Known | None) -> Refused | None:
         """A panel, a pregnancy status, or a code that is none of ours."""
+        key = bytes(observation.code)
+        strange = self._strange.get(key)
+        if strange is not None:
+            return Refused(source, strange.reason, strange.detail)
+        refused = self._named_otherwise(observation, source, known)
+        if refused is not None and refused.reason in ("unknown_code", "denied_code"):
+            self._strange[key] = refused
+        return refused
+
+    def _named_otherwise(self, observation: Observation, source: str, known: Known | None) -> Refused | None:
         concept = loosely(observation.code, _CODE) if given(observation.code) else BareConcept()
         for coding in concept.coding or ():
             key = (coding.system or "", coding.code or "")

@@ -63,9 +63,10 @@ def read_chart(  # noqa: PLR0913 - the contract with the wire
     patient = admission.patient([page for page in pages if "Patient" in page.expected.types])
     shelves = _Shelves(reading, patient)
     admission.seen_markers = shelves.observations.seen_markers
+    readers = shelves.readers()
     for page in pages:
         if "Patient" not in page.expected.types:
-            admission.admit(page, shelves.readers())
+            admission.admit(page, readers)
     for page in drafts:
         admission.admit(page, shelves.draft_readers(selections))
     admission.close()

@@ -6,7 +6,7 @@ import re
 import unicodedata
 from typing import NamedTuple
 
-from cds_service.fhir.scales import known_codes
+from cds_service.fhir.scales import Known, known_codes
 from cds_service.knowledge.model import Concept, Knowledge, Product
 
 LOINC = "http://loinc.org"
@@ -17,6 +17,10 @@ ICD10 = frozenset({"http://hl7.org/fhir/sid/icd-10-cm", "http://hl7.org/fhir/sid
 
 PREGNANCY = "pregnancy"
 """Key of the concept whose observations say that the patient is pregnant now."""
+
+MOST_CODE = 1000
+MOST_SEEN = 4000
+"""Bytes of one remembered `code`, and how many of them: enough for the catalogues of many laboratories."""
 
 MOST_TEXT = 500
 """Characters of a drug name that are looked at: a longer one is no name, and would only cost time."""
@@ -47,6 +51,8 @@ class Terms:
         self.knowledge = knowledge
         self.results = known_codes(knowledge)
         self.denied = frozenset(knowledge.denied)
+        self.seen: dict[bytes, Known] = {}
+        """Result codes by the JSON in which they stood: laboratories write theirs in the same way each time."""
         self.orderables = _orderables(knowledge)
         self._atc = dict(knowledge.atc)
         self._icd = _prefixes(knowledge)
@@ -56,6 +62,13 @@ class Terms:
         self.pregnancy = {} if pregnancy is None else pregnancy.observations
         drugs = "|".join(pattern.positive.pattern for pattern in knowledge.patterns)
         self._any_drug = re.compile(drugs, re.IGNORECASE) if drugs else None
+
+    def remember(self, code: bytes, known: Known) -> None:
+        """Keep the meaning of the JSON of a `code`, as long as it is short and there are not too many."""
+        if len(code) <= MOST_CODE:
+            if len(self.seen) >= MOST_SEEN:
+                self.seen.clear()
+            self.seen[code] = known
 
     def atc(self, code: str) -> Product | None:
         """The product of the longest ATC prefix of `code`."""

@@ -64,7 +64,7 @@ class Context:
             spec = {"switch": "max_age_days"}
         return int(self.switch(spec["switch"]) if isinstance(spec, Mapping) else spec)
 
-    def compared(  # noqa: PLR0913 - all that there is to say about a comparison
+    def compared(  # noqa: PLR0913, PLR0917 - all that there is to say about a comparison
         self,
         holder: Mapping[str, Any],
         word: str,

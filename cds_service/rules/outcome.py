@@ -47,7 +47,8 @@ class Due(msgspec.Struct, frozen=True):
     last: date | None
     """Day of the last result, None if none is in the chart."""
     preliminary: date | None = None
-    since: str = ""
+    target: date | None = None
+    """Day for which it is meant, where the test has days of its own; None: that of the milestone."""
 
 
 class Finding(msgspec.Struct, frozen=True):

@@ -81,7 +81,10 @@ def plan_for(rule: Rule, ctx: Context) -> Schedule | None:
     if "row" not in rule.spec:
         return plan
     row = plan.beside.get(rule.spec["row"])
-    return row and msgspec.structs.replace(plan, milestones=row.milestones, clock=row.clock, yearly=())
+    profile = "" if rule.spec.get("rests_on") == "rule" else plan.profile
+    return row and msgspec.structs.replace(
+        plan, milestones=row.milestones, clock=row.clock, yearly=(), profile=profile
+    )
 
 
 def plan_of(protocol: Protocol, ctx: Context) -> Schedule:
@@ -190,7 +193,14 @@ def _asked(items: Iterable[Item], ctx: Context) -> list[Item]:
 def _statuses(opened: Open, began: date, ctx: Context) -> list[Status]:
     """The tests that are asked for at a milestone; one whose own window has not opened yet is not."""
     windows = ((item, _own_window(item, opened, began, ctx.as_of)) for item in _asked(opened.items, ctx))
-    return [_status(item, window, ctx) for item, window in windows if window is not None]
+    return [_in_window(item, window, ctx) for item, window in windows if window is not None]
+
+
+def _in_window(item: Item, window: Open, ctx: Context) -> Status:
+    status = _status(item, window, ctx)
+    if status.due is None or item.window is None:
+        return status
+    return msgspec.structs.replace(status, due=msgspec.structs.replace(status.due, target=window.target))
 
 
 def _own_window(item: Item, opened: Open, began: date, today: date) -> Open | None:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from cds_service.rules.schedule import Open, Status
 
 
-def note(  # noqa: PLR0913, PLR0917 - all that there is to say about a schedule
+def note(  # all that there is to say about a schedule
     ctx: Context,
     profile: str,
     anchor: Therapy | None,

@@ -1,9 +1,9 @@
 """Whether the scenarios look at every rule and every limit from both sides.
 
-A *rule* is covered if in one case it has something to say (a finding, also one that another rule suppresses; for the
-data-quality rules a doubt that they tell or log), and in another one it is judged and is silent: it ends in *fine*.
-Where a rule is decided by its population alone, so that *fine* cannot come, a case counts in which it does not
-apply and which names it under `silent`; for a calculation, one in which an input is missing.
+A *rule* is covered if in one case it has something to say (a finding, also one that another rule suppresses; for
+the data-quality rules a doubt that they tell or log), and in another one it is judged and silent: it ends in
+*fine*. Where a rule is decided by its population alone, so that *fine* cannot come, a case counts in which it does
+not apply and which names it under `silent`; for a calculation, one in which an input is missing.
 
 A *limit* is covered if one case passes it and another one does not, both with a value near it: at most a tenth of
 the limit away, or two steps of the shown value where that is more. Each value that a switch, the sex or the
@@ -103,7 +103,7 @@ def describe(limit: RuleLimit) -> str:
 
 
 def key_of(rule: Rule, limit: RuleLimit) -> tuple[str, ...]:
-    """What makes a limit one: its rule and path; inside a condition the words of the condition, whoever states it."""
+    """What makes a limit one: its rule and path; inside a condition its words, whichever rule states them."""
     if not limit.holder or limit.holder[0] == "any_of":
         return (rule.id, limit.path)
     words = msgspec.json.encode(node_at(rule, limit.holder), order="sorted").decode()

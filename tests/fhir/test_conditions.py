@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from datetime import date
 
+import msgspec
 import pytest
+
+from cds_service.fhir.terms import Match, Terms
 
 SNOMED = "http://snomed.info/sct"
 CLINICAL = "http://terminology.hl7.org/CodeSystem/condition-clinical"
@@ -66,6 +69,16 @@ def test_all_codings_of_one_condition_count(condition):
     found = condition(code={"coding": codings})
     assert {"mi", "heart_failure"} <= found.concepts
     assert found.code == "22298006"
+
+
+def test_a_prefix_may_leave_out_a_part_of_its_codes(knowledge):
+    """The uterus is absent by Z90.71, but not by Z90.712."""
+    base = knowledge.concepts["hysterectomy"]
+    concept = msgspec.structs.replace(base, icd10=("Z9071",), not_icd10=("Z90712",))
+    terms = Terms(msgspec.structs.replace(knowledge, concepts={"hysterectomy": concept}))
+    icd10 = "http://hl7.org/fhir/sid/icd-10-cm"
+    assert terms.diagnosis(icd10, "Z90.710") == Match(frozenset({"hysterectomy"}), past=False)
+    assert terms.diagnosis(icd10, "Z90.712") is None
 
 
 @pytest.mark.parametrize(

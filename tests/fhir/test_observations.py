@@ -253,10 +253,9 @@ def test_a_bad_component_costs_only_itself(read, ehr):
 
 
 def test_an_observation_with_a_value_and_components_has_both(read, ehr):
-    assert set(read(labs=[ehr.observation(component=[component("718-7", 15, "g/dL")])]).measurements) == {
-        "HCT",
-        "HGB",
-    }
+    both = ehr.observation(component=[component("718-7", 15, "g/dL")])
+    for before in ([], [ehr.observation("before", on="2026-01-01")]):
+        assert set(read(labs=[*before, both]).measurements) == {"HCT", "HGB"}
 
 
 def test_a_panel_whose_members_stand_apart_is_no_result(refused, ehr):

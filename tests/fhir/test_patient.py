@@ -141,6 +141,11 @@ def test_a_gender_identity_points_in_a_direction(patient, extension, direction):
     assert found.sex == "male"
 
 
+def test_a_parameter_of_another_system_is_not_understood(patient):
+    value = {"url": "value", "valueCodeableConcept": concept("urn:local", "female-typical")}
+    assert patient({"url": PARAMETER, "extension": [value]}).sex is None
+
+
 def test_two_identities_point_nowhere(patient):
     assert patient(identity("446151000124109"), identity("446141000124107")).gender_identity is None
 

@@ -53,6 +53,10 @@ def test_the_code_goes_before_the_words(therapy):
     assert therapy(concept((RXNORM, "835829"), text="Estradiol patch")).key == "TESTOSTERONE"
 
 
+def test_rxnorm_goes_before_atc(therapy):
+    assert therapy(concept((ATC, "L02BG03"), (RXNORM, "835829"))).key == "TESTOSTERONE"
+
+
 def test_a_product_tells_more_than_its_ingredient(therapy):
     found = therapy(concept((RXNORM, "10379"), (RXNORM, "835829")))
     assert (found.form, found.recognised) == ("injection", "RxNorm product 835829")

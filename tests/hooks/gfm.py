@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
@@ -20,21 +21,27 @@ AUTOMATIC = [
 ]
 
 
+@lru_cache(maxsize=1000)
+def parsed(markdown: str) -> list[Token]:
+    """The blocks of a text; a card is looked at from several sides."""
+    return READER.parse(markdown)
+
+
 def inline(markdown: str) -> Iterator[Token]:
     """Everything inside paragraphs, headings, list items and table cells."""
-    for block in READER.parse(markdown):
+    for block in parsed(markdown):
         yield from block.children or ()
 
 
 def blocks(markdown: str) -> list[str]:
     """The structure without the text: `paragraph_open`, `table_open`, …"""
-    return [token.type for token in READER.parse(markdown)]
+    return [token.type for token in parsed(markdown)]
 
 
 def texts(markdown: str) -> list[str]:
     """What is read, paragraph by paragraph, cell by cell."""
     found = []
-    for block in READER.parse(markdown):
+    for block in parsed(markdown):
         if block.type == "inline":
             found.append(
                 "".join(t.content if t.content else " " * (t.type == "softbreak") for t in block.children or ())
@@ -46,7 +53,7 @@ def rows(markdown: str) -> list[list[str]]:
     """The rows of all tables, the head first."""
     found: list[list[str]] = []
     cell = False
-    for block in READER.parse(markdown):
+    for block in parsed(markdown):
         if block.type == "tr_open":
             found.append([])
         cell = block.type in ("th_open", "td_open") or (cell and block.type == "inline")
@@ -57,7 +64,7 @@ def rows(markdown: str) -> list[list[str]]:
 
 def assert_inert(markdown: str) -> None:
     """No HTML, no image, no link, whether marked or automatic, and nothing that is not seen."""
-    for block in READER.parse(markdown):
+    for block in parsed(markdown):
         assert block.type not in ("html_block", "fence", "code_block", "blockquote_open", "hr"), block
     for token in inline(markdown):
         assert token.type in INERT, f"{token.type}: {token.content}{token.attrs}"

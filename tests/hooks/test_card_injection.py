@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from cds_service.chart import Order, Procedure
 from cds_service.hooks.words import plain
 from cds_service.knowledge.loader import load
+from cds_service.knowledge.model import Knowledge
 from cds_service.rules.outcome import Evaluation, Finding
 from tests.hooks import gfm
 from tests.hooks.attacks import ATTACKS
@@ -27,8 +28,13 @@ SHOWN = [attack for attack in ATTACKS if plain(attack)]
 
 
 @cache
+def shipped() -> Knowledge:
+    return load()
+
+
+@cache
 def cards(text: str) -> list[tuple[str, list[dict[str, Any]]]]:
-    knowledge = load()
+    knowledge = shipped()
     return [(stop.name, stop.cards(knowledge)) for stop in (*stops(text), *_facts(text))]
 
 
@@ -36,7 +42,7 @@ def _facts(text: str) -> list[Stop]:
     """Facts that few rules rest on: drafted tests and procedures."""
 
     class Facts(Stop, frozen=True):
-        def evaluation(self, knowledge: Any) -> Evaluation:
+        def evaluation(self, knowledge: Knowledge) -> Evaluation:
             base = judge(chart(drafts=[draft()]), knowledge, SIGN).findings[0]
             empty: frozenset[str] = frozenset()
             test, done = Order(empty, text, text, drafted=True), Procedure(empty, text, text)
@@ -90,15 +96,14 @@ def test_the_tour_shows_the_text_in_many_places() -> None:
         "A later result (TEXT TEXT, ",
         "TEXT has no date",
         "TEXT is not confirmed in the chart",
-        "#### Hematocrit",
     ):
-        assert part in text or part.startswith("#"), part
+        assert part in text, part
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.one_of(st.text(max_size=200), st.lists(st.sampled_from(ATTACKS[:40]), max_size=3).map(" ".join)))
 def test_any_text_is_inert(text: str) -> None:
-    knowledge = load_once()
+    knowledge = shipped()
     for stop in stops(text):
         evaluation = stop.evaluation(knowledge)
         for card in renderer(knowledge)(evaluation, stop.chart, numbered()):
@@ -106,8 +111,3 @@ def test_any_text_is_inert(text: str) -> None:
             assert len(card["summary"]) <= 139
             assert card["summary"].splitlines() == [card["summary"]]
             msgspec.json.encode(card)
-
-
-@cache
-def load_once() -> Any:
-    return load()

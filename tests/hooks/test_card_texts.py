@@ -70,7 +70,8 @@ def test_hematocrit_above_the_stop_limit(knowledge: Knowledge) -> None:
         "(strength: not stated for the limit; figure from expert knowledge)\n"
         "- EAU 2025, Follow-up (strength: not stated)\n"
         "- BSSM 2023, Follow-up (strength: level 4, grade C)",
-        "AUA 2018 acts at 54 % and above; EAU 2025 withdraws above 54 % and considers phlebotomy in high-risk patients.",
+        "AUA 2018 acts at 54 % and above; EAU 2025 withdraws above 54 % and considers phlebotomy in high-risk "
+        "patients.",
         f"Rule HCT-1, version 1; result: `Observation/hct-3`. {CLOSING}",
     )
     assert card["source"] == {
@@ -126,10 +127,13 @@ def test_three_month_tests_overdue(knowledge: Knowledge) -> None:
         "| Total testosterone | 2026-05-16 |\n"
         "| Estradiol | never recorded here |\n"
         "| CBC (with hematocrit) | never recorded here |",
-        "- Estradiol: Prefer an LC-MS/MS assay for men and for women on low-dose therapy or an aromatase inhibitor.\n"
+        "- Estradiol: Prefer an LC-MS/MS assay for men and for women on low-dose therapy or an aromatase "
+        "inhibitor.\n"
         "- On testosterone cypionate (injection) since 2026-07-15 (day 130); recognised from RxNorm product 1.\n"
         "- Draw testosterone midway between two injections, or as a trough.",
         "Basis: Seed monitoring article, Monitoring table (strength: expert article).",
+        "Endocrine Society 2018: testosterone, hematocrit and PSA at 3 to 6 months, then yearly; no guideline asks "
+        "for estradiol without breast symptoms, nor for SHBG on treatment.",
         f"Rule MISS-male_trt, version 1; sex: recorded gender. {CLOSING}",
     )
     assert [suggestion["label"] for suggestion in card["suggestions"]] == [

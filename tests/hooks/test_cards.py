@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -76,7 +76,7 @@ def test_cards_of_the_scenarios_are_sound(file: Path, knowledge: Knowledge) -> N
             assert_sound(card)
 
 
-def assert_sound(card: dict[str, Any]) -> None:
+def assert_sound(card: Mapping[str, Any]) -> None:
     assert card.keys() <= MEMBERS
     assert card["uuid"]
     assert card["indicator"] in ("info", "warning", "critical")
@@ -207,7 +207,7 @@ def test_schedule_cites_the_profile_that_it_tells(knowledge: Knowledge) -> None:
 def findings(knowledge: Knowledge, *indicators: str) -> list[Finding]:
     """Findings of these urgencies, each of a rule of its own: `critical-0`, `critical-1`, …"""
     (base,) = judge(on_testosterone(measurement("LDL", "200"), start=25), knowledge).findings[-1:]
-    found = []
+    found: list[Finding] = []
     for indicator in indicators:
         name = f"{indicator}-{len([one for one in found if one.indicator == indicator])}"
         rule = msgspec.structs.replace(

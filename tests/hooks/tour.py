@@ -96,7 +96,7 @@ def _results(text: str) -> list[Stop]:
     later = result("HCT", None, 3, text, problem="text")
     blurred = result("HCT", "53.0", text=text, when=month(date(2026, 10, 1)), interpretation=text)
     testo = supply("injection", text, 500)
-    words = {"supplies": [testo], "recognised": text, "from_text": True}
+    words: dict[str, Any] = {"supplies": [testo], "recognised": text, "from_text": True}
     estradiol = result("E2", "45", text=text, reference_high=measurement("E2", "38").value)
     return [
         Stop("odd result", on_testosterone(odd, later, result("HCT", "51", 100, text), start=500)),

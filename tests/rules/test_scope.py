@@ -94,6 +94,17 @@ def test_scope_1_speaks_only_of_a_therapy_in_scope(knowledge):
     assert "SCOPE-1" not in ids(judge(on_testosterone(), knowledge))
 
 
+@pytest.mark.parametrize("hook", ORDERS)
+@pytest.mark.parametrize("missing", ["sex", "birth"])
+def test_at_ordering_the_scope_cards_are_about_the_draft(knowledge, hook, missing):
+    """0.4.8: a course that is current does not make an order of something else speak."""
+    course_only = on_testosterone(drafts=[draft("BIOTIN")], **{missing: None})
+    assert cards(judge(course_only, knowledge, hook)) == []
+    unknown = chart(drafts=[draft("BIOTIN")], gaps=[gap("medications"), gap("conditions")])
+    evaluation = judge(unknown, knowledge, hook)
+    assert (cards(evaluation), evaluation.doubts) == ([], ())
+
+
 def test_without_a_sex_the_neutral_order_checks_run(knowledge):
     patient = chart(
         measurement("HCT", "49", 5),

@@ -1,0 +1,294 @@
+"""Why this card, and why no card: one call, told whole.
+
+    explain_request(bytes of a hook request, knowledge, as_of=…) -> plain data, ready for JSON
+
+For each rule: *finding*, *fine*, *unknown* or *not applicable* with the reason, the facts that were used (value,
+unit, date, source, conversion) and the arithmetic; for each resource, whether it was used, and if not, why. The
+evaluation is the service's own, traced; nothing is judged here a second time. `explain_text.py` prints it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import date, tzinfo
+from typing import Any, get_args
+
+import msgspec
+
+from cds_service.chart import Chart
+from cds_service.explain_facts import (
+    Data,
+    comparison,
+    day_of,
+    fact,
+    facts,
+    procedure,
+    result,
+    therapy,
+    timetable,
+    whole,
+)
+from cds_service.fhir.expected import Expected
+from cds_service.fhir.reader import read_chart
+from cds_service.hooks.cards import make_renderer
+from cds_service.hooks.errors import HookError
+from cds_service.hooks.prefetch import build_expected, require_enough
+from cds_service.hooks.request import HookRequest, read_request
+from cds_service.hooks.words import Words
+from cds_service.knowledge.in_words import in_words
+from cds_service.knowledge.model import HookName, Knowledge, Rule
+from cds_service.knowledge.rule_words import rule_in_words
+from cds_service.rules.context import Context
+from cds_service.rules.engine import evaluate
+from cds_service.rules.lines import doubt_lines
+from cds_service.rules.outcome import Compared, Doubt, Evaluation, Outcome, Timetable
+from cds_service.rules.predicates import holds
+
+UUID = "00000000-0000-4000-8000-000000000000"
+"""Stands in the cards of an explanation, so that two of them can be compared."""
+
+
+class ExplainError(ValueError):
+    """The file is no hook request that the service would answer; one line for each fault."""
+
+
+def explain_request(
+    body: bytes, knowledge: Knowledge, *, as_of: date, zone: tzinfo, profile: str = "generic"
+) -> Data:
+    """Everything about the answer to one hook request. Raises ExplainError."""
+    request = _read(body)
+    expected = build_expected(knowledge, request.hook)
+    chart = read_chart(
+        request.prefetch,
+        expected,
+        patient_id=request.patient_id,
+        knowledge=knowledge,
+        as_of=as_of,
+        zone=zone,
+        draft_orders=request.draft_orders,
+        selections=request.selections,
+    )
+    evaluation = evaluate(chart, knowledge, as_of=as_of, hook=request.hook, traced=True)
+    cards = make_renderer(knowledge, profile)(evaluation, chart, lambda: UUID)
+    return {
+        "hook": request.hook,
+        "as_of": as_of.isoformat(),
+        "knowledge": knowledge.version,
+        "answer": _answer(chart, expected, request.hook, cards),
+        "patient": _patient(chart, knowledge, as_of, request.hook),
+        "resources": _resources(chart),
+        "gaps": [_gap(gap) for gap in chart.gaps],
+        "chart": _chart(chart, knowledge),
+        "protocols": [p.name for p in knowledge.protocols if p.key in evaluation.protocols],
+        "rules": _Teller(chart, knowledge, evaluation).rules(),
+    }
+
+
+def _read(body: bytes) -> HookRequest:
+    try:
+        hook = msgspec.json.decode(body, type=dict[str, Any]).get("hook")
+        if hook not in get_args(HookName):
+            raise ExplainError(f"hook: expected one of {', '.join(get_args(HookName))}, not {hook!r}")
+        return read_request(body, str(hook))
+    except msgspec.DecodeError as error:
+        raise ExplainError(f"expected a hook request as JSON: {error}") from error
+    except HookError as error:
+        raise ExplainError("\n".join(problem.diagnostics for problem in error.problems)) from error
+
+
+def _answer(chart: Chart, expected: Iterable[Expected], hook: str, cards: list[Any]) -> Data:
+    try:
+        require_enough(chart, expected, hook)
+    except HookError as error:
+        return {
+            "status": error.status,
+            "problems": [problem.diagnostics for problem in error.problems],
+            "cards": [],
+        }
+    short = [
+        {
+            "topic": card["source"].get("topic", {}).get("code", ""),
+            "indicator": card["indicator"],
+            "summary": card["summary"],
+            "suggestions": [suggestion["label"] for suggestion in card.get("suggestions", ())],
+        }
+        for card in cards
+    ]
+    return {"status": 200, "cards": short}
+
+
+def _patient(chart: Chart, knowledge: Knowledge, as_of: date, hook: str) -> Data:
+    patient = chart.patient
+    least, greatest = Context(chart, knowledge, as_of, hook).age()
+    age = "" if least is None else f"{least}" if least == greatest else f"{least} to {greatest}"
+    return whole(
+        {
+            "id": patient.id,
+            "age": age,
+            "born": day_of(patient.birth),
+            "sex": patient.sex or "not known",
+            "sex_by": patient.sex_source,
+            "deceased": patient.deceased or "",
+            "gender_identity": patient.gender_identity,
+        }
+    )
+
+
+def _resources(chart: Chart) -> Data:
+    refused = [
+        whole(
+            {
+                "source": one.source,
+                "reason": one.reason,
+                "detail": one.detail,
+                "covers": sorted(one.covers),
+                "part": one.part or "",
+                "told_to_the_user": one.tell,
+            }
+        )
+        for one in chart.refused
+    ]
+    return {"came_in": chart.resources_in, "used": chart.resources_used, "refused": refused}
+
+
+def _gap(gap: Any) -> Data:
+    since = gap.complete_since.isoformat() if gap.complete_since else ""
+    told = {"key": gap.key, "kind": gap.kind, "detail": gap.detail, "covers": sorted(gap.covers)}
+    return whole({**told, "complete_since": since})
+
+
+def _chart(chart: Chart, knowledge: Knowledge) -> Data:
+    return {
+        "therapies": [therapy(course) for course in chart.therapies],
+        "results": {
+            marker: [result(one, knowledge) for one in found]
+            for marker, found in sorted(chart.measurements.items())
+        },
+        "conditions": [fact(one, knowledge) for one in chart.conditions],
+        "procedures": [procedure(one) for one in chart.procedures],
+        "orders": [fact(one, knowledge) for one in chart.orders],
+        "drafts": [fact(one, knowledge) for one in chart.drafts],
+    }
+
+
+# -- rules ---------------------------------------------------------------------------------------------
+
+
+class _Teller:
+    """Tells how each rule ended in one evaluation."""
+
+    def __init__(self, chart: Chart, knowledge: Knowledge, evaluation: Evaluation) -> None:
+        self._knowledge = knowledge
+        self._evaluation = evaluation
+        self._chart = chart
+        self._ctx = Context(chart, knowledge, evaluation.as_of, evaluation.hook)
+        self._words = Words(knowledge)
+        self._outcomes = {outcome.rule: outcome for outcome in evaluation.outcomes}
+
+    def rules(self) -> list[Data]:
+        """Every rule of the knowledge, in its order."""
+        return [self._rule(rule) for rule in self._knowledge.rules]
+
+    def _rule(self, rule: Rule) -> Data:
+        outcome = self._outcomes.get(rule.id)
+        head = {
+            "id": rule.id,
+            "version": rule.version,
+            "title": rule.title,
+            "protocol": rule.protocol,
+        }
+        if outcome is None:
+            return {**head, "result": "not applicable", "reason": self._not_run(rule)}
+        result_word = "finding" if outcome.result == "suppressed" else outcome.result
+        told = {
+            **head,
+            "when": rule_in_words(rule, self._knowledge),
+            "result": result_word,
+            "reason": self._reason(rule, outcome),
+            "because": self._because(rule, outcome),
+            "card": self._card(rule, outcome),
+            "compared": [
+                comparison(step, rule, self._knowledge) for step in outcome.trace if isinstance(step, Compared)
+            ],
+            "schedule": next(
+                (timetable(step, self._knowledge) for step in outcome.trace if isinstance(step, Timetable)), {}
+            ),
+            "facts": self._facts(outcome),
+            "unknown": [self._doubt(doubt) for doubt in outcome.doubts],
+            "next_due": outcome.next_due.isoformat() if outcome.next_due else "",
+            "failed": outcome.failed,
+        }
+        return whole(told)
+
+    def _not_run(self, rule: Rule) -> str:
+        """Why a rule was not asked at all."""
+        if rule.status != "active":
+            by = [change for change in self._knowledge.changes if change.what == f"rule {rule.id}: status"]
+            who = f" by {by[0].who} until {by[0].until}: {by[0].why}" if by else ""
+            return f"the rule is {rule.status}{who}"
+        if self._evaluation.hook not in rule.hooks:
+            return f"runs in {', '.join(sorted(rule.hooks))}, not in {self._evaluation.hook}"
+        if self._chart.patient.deceased:
+            return "the patient is deceased: nothing is judged"
+        return f"under {self._knowledge.switches['min_age']} years: no rules for minors"
+
+    def _reason(self, rule: Rule, outcome: Outcome) -> str:
+        if outcome.result == "suppressed":
+            silencers = [
+                finding.rule.id
+                for other in self._evaluation.outcomes
+                if (finding := other.finding) is not None and rule.id in finding.rule.suppresses
+            ]
+            return f"{outcome.reason}; silenced by {', '.join(silencers)}"
+        return outcome.reason or "nothing to tell"
+
+    def _because(self, rule: Rule, outcome: Outcome) -> list[str]:
+        """The parts of a condition that decided against the rule."""
+        if not outcome.applies and outcome.reason.startswith("does not apply"):
+            return against(rule.applies, self._ctx)
+        if outcome.result == "fine" and "when" in rule.spec:
+            return against(rule.spec["when"], self._ctx)
+        return []
+
+    def _card(self, rule: Rule, outcome: Outcome) -> str:
+        """Where the user sees a finding."""
+        if outcome.finding is None or outcome.result == "suppressed":
+            return ""
+        shown = {finding.rule.id for finding in self._evaluation.findings}
+        if rule.id in shown:
+            return f"card {rule.topic}"
+        hosts = [host for host in rule.line_in if host in shown]
+        if hosts:
+            return f"a line in the card of {', '.join(hosts if rule.line_only else hosts[:1])}"
+        if outcome.finding.due:
+            return "its tests stand in the card of another protocol"
+        return "a line in other cards" if rule.spec.get("line_in_assay") else "no card to be a line in"
+
+    def _facts(self, outcome: Outcome) -> list[Data]:
+        finding = outcome.finding
+        if finding is None:
+            return []
+        results = [finding.result] if finding.result else []
+        return facts([*finding.facts, *results, *finding.earlier], self._knowledge)
+
+    def _doubt(self, doubt: Doubt) -> str:
+        (line,) = doubt_lines((doubt,))
+        return str(self._words.line(line))
+
+
+def against(tree: Any, ctx: Context) -> list[str]:
+    """The parts of a condition that make it false, as sentences; [] if it is not false."""
+    if tree is None or holds(tree, ctx).holds is not False:
+        return []
+    parts = [{name: spec} for name, spec in tree.items()] if len(tree) > 1 else None
+    if parts is None:
+        ((name, spec),) = tree.items()
+        parts = spec if name in ("all", "any") else [spec] if name == "certain" else None
+        if name == "not":
+            return [f"it is so: {in_words(spec, ctx.knowledge)}"]
+        if name == "protocol" and isinstance(spec, str) and spec != "any":
+            protocol = next(one for one in ctx.knowledge.protocols if one.key == spec)
+            return [f"{protocol.name}: {reason}" for reason in against(protocol.applies, ctx)]
+    if parts is None:
+        return [f"it is not so: {in_words(tree, ctx.knowledge)}"]
+    return list(dict.fromkeys(reason for part in parts for reason in against(part, ctx)))
