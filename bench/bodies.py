@@ -1,4 +1,4 @@
-"""Builds patient-view requests as two kinds of EHR write them: many resources, and much in them that no rule reads."""
+"""Builds patient-view requests as two kinds of EHR write them: much in them is read by no rule."""
 
 from __future__ import annotations
 

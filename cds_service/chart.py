@@ -14,9 +14,7 @@ from typing import Literal
 import msgspec
 
 Sex = Literal["male", "female"]
-Form = Literal[
-    "injection", "topical", "patch", "nasal", "implant", "oral", "buccal", "vaginal", "unknown"
-]
+Form = Literal["injection", "topical", "patch", "nasal", "implant", "oral", "buccal", "vaginal", "unknown"]
 
 
 class When(msgspec.Struct, frozen=True, gc=False):
@@ -203,9 +201,7 @@ class Gap(msgspec.Struct, frozen=True):
     """
 
     key: str
-    kind: Literal[
-        "absent", "null", "outcome", "not_fhir", "wrong_type", "truncated", "unreadable", "other_patient"
-    ]
+    kind: Literal["absent", "null", "outcome", "not_fhir", "wrong_type", "truncated", "unreadable", "other_patient"]
     detail: str
     covers: frozenset[str]
     complete_since: date | None = None

@@ -15,7 +15,7 @@ from typing import NamedTuple
 from cds_service.chart import Form
 from cds_service.fhir.resources import Coding, Concept, Reference
 from cds_service.fhir.terms import ATC, RXNORM, Terms, fold
-from cds_service.knowledge.model import Pattern, Product
+from cds_service.knowledge.vocabulary import Pattern, Product
 
 _PUNCTUATION = re.compile(r"[^\w\s]+")
 _PRECISE = {"SBD": 0, "SCD": 0, "MIN": 1, "PIN": 2, "IN": 3}

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
-from cds_service.knowledge.model import Code, Knowledge, Marker
+from cds_service.knowledge.model import Knowledge
+from cds_service.knowledge.vocabulary import Code, Marker
 
 
 class Scale(msgspec.Struct, frozen=True, gc=False):

@@ -7,7 +7,8 @@ import unicodedata
 from typing import NamedTuple
 
 from cds_service.fhir.scales import Known, known_codes
-from cds_service.knowledge.model import Concept, Knowledge, Product
+from cds_service.knowledge.model import Knowledge
+from cds_service.knowledge.vocabulary import Concept, Product
 
 LOINC = "http://loinc.org"
 RXNORM = "http://www.nlm.nih.gov/research/umls/rxnorm"

@@ -15,8 +15,9 @@ import msgspec
 from cds_service.chart import Chart, Condition, Draft, Measurement, Order, Procedure, Therapy
 from cds_service.hooks.suggestions import JSON, suggest
 from cds_service.hooks.words import Own, Words
-from cds_service.knowledge.model import Knowledge, Rule, Source, Test
+from cds_service.knowledge.model import Knowledge, Rule
 from cds_service.knowledge.needs import named
+from cds_service.knowledge.vocabulary import Source, Test
 from cds_service.rules.lines import doubt_lines
 from cds_service.rules.outcome import Doubt, Evaluation, Finding
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from datetime import date
 from typing import Any
 
-from cds_service.knowledge.model import Test
+from cds_service.knowledge.vocabulary import Test
 
 JSON = dict[str, Any]
 

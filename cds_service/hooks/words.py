@@ -18,8 +18,9 @@ import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
 from cds_service.chart import Condition, Draft, Measurement, Therapy, When
-from cds_service.knowledge.model import Evidence, Knowledge, Rule
+from cds_service.knowledge.model import Knowledge, Rule
 from cds_service.knowledge.units import for_display, normalise_unit
+from cds_service.knowledge.vocabulary import Evidence
 from cds_service.rules.outcome import Line
 
 LONGEST_SUMMARY = 139

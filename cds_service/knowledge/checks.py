@@ -9,8 +9,8 @@ from itertools import pairwise
 from typing import Any
 
 from cds_service.knowledge.drugs import expressions, whole_words
-from cds_service.knowledge.model import Product
 from cds_service.knowledge.units import normalise_unit
+from cds_service.knowledge.vocabulary import Product
 from cds_service.knowledge.yaml_file import Document, Problem
 
 LOINC = "http://loinc.org"

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from cds_service.chart import Form
-from cds_service.knowledge.model import AgentHint, Pattern, Product, TherapyClass
+from cds_service.knowledge.vocabulary import AgentHint, Pattern, Product, TherapyClass
 from cds_service.knowledge.yaml_file import Problem
 
 COLUMNS = ["rxcui", "tty", "keys", "agent", "form", "scope", "name"]

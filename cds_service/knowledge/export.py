@@ -16,8 +16,9 @@ from typing import Any
 from cds_service.knowledge.fhirpath import NotSayableError, threshold
 from cds_service.knowledge.fhirpath_who import condition
 from cds_service.knowledge.in_words import in_words
-from cds_service.knowledge.model import Evidence, Item, Knowledge, Milestone, Protocol, Rule, Schedule, Test
+from cds_service.knowledge.model import Item, Knowledge, Milestone, Protocol, Rule, Schedule
 from cds_service.knowledge.rule_words import item_in_words, milestone_in_words, needed_in_words, rule_in_words
+from cds_service.knowledge.vocabulary import Evidence, Test
 
 Resource = dict[str, Any]
 

@@ -18,7 +18,8 @@ from typing import Any
 
 from cds_service.knowledge.checks import LOINC
 from cds_service.knowledge.limits import THRESHOLDS, display_step
-from cds_service.knowledge.model import Knowledge, Marker
+from cds_service.knowledge.model import Knowledge
+from cds_service.knowledge.vocabulary import Marker
 
 USABLE = ("final", "amended", "corrected")
 DAY = "effective.toString().substring(0, 10)"

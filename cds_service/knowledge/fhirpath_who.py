@@ -24,9 +24,10 @@ from cds_service.knowledge.fhirpath import (
     text,
     within,
 )
-from cds_service.knowledge.model import Concept, Knowledge, Product
+from cds_service.knowledge.model import Knowledge
 from cds_service.knowledge.overlay_terms import ATC, RXNORM
 from cds_service.knowledge.terminology import SNOMED
+from cds_service.knowledge.vocabulary import Concept, Product
 
 SEX_PARAMETER = "http://hl7.org/fhir/StructureDefinition/patient-sexParameterForClinicalUse"
 BIRTH_SEX = "http://hl7.org/fhir/us/core/StructureDefinition/us-core-birthsex"

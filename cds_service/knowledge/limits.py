@@ -18,7 +18,8 @@ from typing import Any
 
 import msgspec
 
-from cds_service.knowledge.model import Knowledge, Marker, Rule
+from cds_service.knowledge.model import Knowledge, Rule
+from cds_service.knowledge.vocabulary import Marker
 from cds_service.knowledge.yaml_file import dotted
 
 Field = tuple[str | int, ...]

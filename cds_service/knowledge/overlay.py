@@ -17,9 +17,10 @@ from typing import Any
 import msgspec
 
 from cds_service.knowledge.limits import CHANGES, RuleLimit, limits_of, replaced
-from cds_service.knowledge.model import Change, Knowledge, Marker, Note, Rule, Switch
+from cds_service.knowledge.model import Change, Knowledge, Note, Rule
 from cds_service.knowledge.overlay_terms import TERMS
 from cds_service.knowledge.site import Entry, Site
+from cds_service.knowledge.vocabulary import Marker, Switch
 from cds_service.knowledge.yaml_file import Document, Problem
 
 GUIDELINE = "guideline"

@@ -15,9 +15,9 @@ import msgspec
 from cds_service.knowledge.checks import LOINC, check_digit_holds
 from cds_service.knowledge.drugs import whole_words
 from cds_service.knowledge.limits import Field
-from cds_service.knowledge.model import AgentHint, Code, OrderCode, Pattern, Product
 from cds_service.knowledge.site import Entry, Site
 from cds_service.knowledge.units import normalise_unit
+from cds_service.knowledge.vocabulary import AgentHint, Code, OrderCode, Pattern, Product
 
 RXNORM = "http://www.nlm.nih.gov/research/umls/rxnorm"
 ATC = "http://www.whocc.no/atc"

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cds_service.knowledge.model import (
-    Evidence,
     Item,
     Milestone,
     Note,
@@ -25,6 +24,7 @@ from cds_service.knowledge.model import (
     Wording,
 )
 from cds_service.knowledge.needs import named
+from cds_service.knowledge.vocabulary import Evidence
 from cds_service.knowledge.yaml_file import Document, Problem, read
 
 if TYPE_CHECKING:

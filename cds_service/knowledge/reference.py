@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 
 from cds_service.knowledge.in_words import in_words
-from cds_service.knowledge.model import Evidence, Item, Knowledge, Milestone, Protocol, Rule, Schedule
+from cds_service.knowledge.model import Item, Knowledge, Milestone, Protocol, Rule, Schedule
 from cds_service.knowledge.rule_words import item_in_words, milestone_in_words, needed_in_words, rule_in_words
+from cds_service.knowledge.vocabulary import Evidence
 
 Covered = Mapping[str, tuple[str, ...]]
 """Rule id -> names of the scenario files that look at it."""

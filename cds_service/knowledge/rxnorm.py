@@ -19,7 +19,8 @@ from pathlib import Path
 import msgspec
 
 from cds_service.knowledge.drugs import COLUMNS
-from cds_service.knowledge.model import Knowledge, Product
+from cds_service.knowledge.model import Knowledge
+from cds_service.knowledge.vocabulary import Product
 
 SOURCE = "RXNORM"
 TERM_TYPES = frozenset({"IN", "PIN", "MIN", "SCDC", "SCD", "SBD", "DF", "DFG"})

@@ -17,7 +17,8 @@ import msgspec
 from cds_service.chart import Form
 from cds_service.knowledge import drugs
 from cds_service.knowledge.checks import LOINC, find_problems
-from cds_service.knowledge.model import (
+from cds_service.knowledge.units import normalise_unit
+from cds_service.knowledge.vocabulary import (
     Code,
     Concept,
     InferUnit,
@@ -31,7 +32,6 @@ from cds_service.knowledge.model import (
     Test,
     TherapyClass,
 )
-from cds_service.knowledge.units import normalise_unit
 from cds_service.knowledge.yaml_file import Problem, read
 
 SNOMED = "http://snomed.info/sct"

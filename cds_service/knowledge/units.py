@@ -10,7 +10,7 @@ import unicodedata
 from collections.abc import Mapping
 from decimal import ROUND_HALF_UP, Context, Decimal, InvalidOperation
 
-from cds_service.knowledge.model import Marker
+from cds_service.knowledge.vocabulary import Marker
 
 UCUM = "http://unitsofmeasure.org"
 

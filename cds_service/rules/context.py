@@ -11,8 +11,9 @@ from typing import Any
 import msgspec
 
 from cds_service.chart import Chart, Draft, Gap, Measurement, Order, Refused, Supply, Therapy
-from cds_service.knowledge.model import Knowledge, Test
+from cds_service.knowledge.model import Knowledge
 from cds_service.knowledge.units import for_display
+from cds_service.knowledge.vocabulary import Test
 from cds_service.rules.outcome import Compared, Doubt, Outcome, Step
 
 USABLE = frozenset({"final", "amended", "corrected"})
@@ -46,8 +47,8 @@ class Context:
     def limit(self, spec: Any) -> Decimal:
         """A limit of a rule: a decimal string, or a mapping that names what picks it.
 
-        `{switch: name}`, `{switch: name, values: {…: limit}}`, or `{by_sex: {male: limit, female: limit}}`, for rules
-        that do not run without a sex.
+        `{switch: name}`, `{switch: name, values: {…: limit}}`, or `{by_sex: {male: limit, female: limit}}`, for
+        rules that do not run without a sex.
         """
         if isinstance(spec, Mapping):
             if "by_sex" in spec:

@@ -32,9 +32,7 @@ KINDS: dict[str, Callable[[Rule, Truth, Context], Outcome]] = {
 RANK: dict[Indicator, int] = {"critical": 0, "warning": 1, "info": 2}
 
 
-def evaluate(
-    chart: Chart, knowledge: Knowledge, *, as_of: date, hook: str, traced: bool = False
-) -> Evaluation:
+def evaluate(chart: Chart, knowledge: Knowledge, *, as_of: date, hook: str, traced: bool = False) -> Evaluation:
     """Judge a chart on the day `as_of` by the rules of one hook (clinical laws 2.3, 4.2 to 4.4).
 
     `traced`: each outcome keeps what its rule computed, for `explain`; the verdicts are the same.

@@ -13,7 +13,8 @@ from datetime import date, timedelta
 import msgspec
 
 from cds_service.chart import Measurement, Order, Therapy
-from cds_service.knowledge.model import Indicator, Item, Milestone, Protocol, Rule, Schedule, Test, Window
+from cds_service.knowledge.model import Indicator, Item, Milestone, Protocol, Rule, Schedule, Window
+from cds_service.knowledge.vocabulary import Test
 from cds_service.rules import timetable
 from cds_service.rules.context import NOT_PERFORMED, Context
 from cds_service.rules.lines import about_facts, about_rule
@@ -76,15 +77,15 @@ def evaluate(rule: Rule, truth: Truth, ctx: Context) -> Outcome:
 
 
 def plan_for(rule: Rule, ctx: Context) -> Schedule | None:
-    """The milestones that the rule tells: those of the schedule, or one row beside them (None: the profile has none)."""
+    """The milestones that the rule tells: the schedule's, or one row beside them (None: the profile has none)."""
     plan = plan_of(_protocol(rule, ctx), ctx)
     if "row" not in rule.spec:
         return plan
     row = plan.beside.get(rule.spec["row"])
+    if row is None:
+        return None
     profile = "" if rule.spec.get("rests_on") == "rule" else plan.profile
-    return row and msgspec.structs.replace(
-        plan, milestones=row.milestones, clock=row.clock, yearly=(), profile=profile
-    )
+    return msgspec.structs.replace(plan, milestones=row.milestones, clock=row.clock, yearly=(), profile=profile)
 
 
 def plan_of(protocol: Protocol, ctx: Context) -> Schedule:

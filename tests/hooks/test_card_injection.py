@@ -87,7 +87,7 @@ def test_the_tour_shows_the_text_in_many_places() -> None:
         "on TEXT",  # an agent in a summary
         "reported as TEXT TEXT",
         "| 55.0 % (TEXT TEXT) |",
-        "In the chart: TEXT (TEXT)",
+        "In the chart: TEXT (code TEXT)",
         "In the chart: TEXT.",
         "Drafted: TEXT.",
         "recognised from TEXT",

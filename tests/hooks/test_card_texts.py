@@ -282,3 +282,9 @@ def test_facts_that_came_from_orders_and_procedures(knowledge: Knowledge) -> Non
     finding = msgspec.structs.replace(base, facts=(order("RT3", drafted=True), procedure("hysterectomy")))
     (card,) = renderer(knowledge)(Evaluation(SIGN, TODAY, (), (finding,)), chart(), numbered())
     assert card["detail"].startswith("- In the chart: hysterectomy.\n- Drafted: RT3.\n\n")
+
+
+def test_a_diagnosis_without_a_name_shows_its_code_once(knowledge: Knowledge) -> None:
+    patient = chart(conditions=[condition("prostate_cancer", name="C61", code="C61")], drafts=[draft()])
+    card = card_of(Stop("", patient, SIGN), "C-T-1", knowledge)
+    assert card["detail"].startswith("- In the chart: C61.\n")

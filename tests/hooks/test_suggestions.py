@@ -11,7 +11,7 @@ from fhir.resources.R4B.servicerequest import ServiceRequest
 
 from cds_service.hooks.suggestions import service_request, suggest
 from cds_service.hooks.words import Words
-from cds_service.knowledge import model
+from cds_service.knowledge import vocabulary
 from cds_service.knowledge.model import Knowledge
 from tests.hooks.tour import Stop, numbered, stops
 from tests.rules.conftest import on_testosterone
@@ -25,11 +25,11 @@ def words(knowledge: Knowledge) -> Words:
     return Words(knowledge)
 
 
-def suggested(tests: Sequence[model.Test], words: Words, profile: str = "generic") -> list[dict[str, Any]]:
+def suggested(tests: Sequence[vocabulary.Test], words: Words, profile: str = "generic") -> list[dict[str, Any]]:
     return suggest(tests, patient_id="p-1", as_of=DAY, profile=profile, say=words.say, new_uuid=numbered())
 
 
-def some_tests(knowledge: Knowledge, *keys: str) -> list[model.Test]:
+def some_tests(knowledge: Knowledge, *keys: str) -> list[vocabulary.Test]:
     return [knowledge.tests[key] for key in keys]
 
 

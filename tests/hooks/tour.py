@@ -157,7 +157,7 @@ def _unknown_start(drug: Any) -> Any:
 
 def _ordering(text: str) -> list[Stop]:
     def named(concept: str, **fields: Any) -> Any:
-        return condition(concept, **({"name": text, "code": text} | fields))
+        return condition(concept, **({"name": text, "code": f"code {text}"} | fields))
 
     written = draft(name=text, agent=text, recognised=text, from_text=True)
     recorded = when(30)

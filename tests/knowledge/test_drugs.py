@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-from cds_service.knowledge.model import AgentHint, Product
 from cds_service.knowledge.terminology import Terms
+from cds_service.knowledge.vocabulary import AgentHint, Product
 
 
 def keys_of_text(terms: Terms, text: str) -> set[str]:

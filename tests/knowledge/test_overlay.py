@@ -7,6 +7,7 @@ from datetime import date, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import msgspec
 import pytest
@@ -21,7 +22,9 @@ from cds_service.knowledge.limits import limits_of
 from cds_service.knowledge.loader import load
 from cds_service.knowledge.model import Knowledge, Rule
 from cds_service.knowledge.overlay import SECTIONS
+from cds_service.knowledge.protocols import compile_protocols
 from cds_service.knowledge.review import warnings
+from cds_service.knowledge.terminology import compile_terms
 from cds_service.knowledge.yaml_file import SCHEMAS, KnowledgeError, Problem
 from tests.rules.conftest import TODAY, card, judge, measurement, on_testosterone, outcome, result_of
 
@@ -33,16 +36,15 @@ HEAD = f"who: Drug committee\n    why: agreed in October\n    until: {LAST}"
 def files() -> tuple[Any, Any]:
     """What the loader makes of the shipped files, made once."""
     problems: list[Problem] = []
-    terms = loader.compile_terms(Path(loader.__file__).parent, problems)
+    terms = compile_terms(Path(loader.__file__).parent, problems)
     assert terms is not None
-    return terms, loader.compile_protocols(Path(loader.__file__).parent, terms, problems)
+    return terms, compile_protocols(Path(loader.__file__).parent, terms, problems)
 
 
 @pytest.fixture(autouse=True)
 def _read_once(files: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loader, "compile_terms", lambda *_: files[0])
     monkeypatch.setattr(loader, "compile_protocols", lambda *_: files[1])
-    monkeypatch.setattr(loader, "version_of", lambda _: "shipped")
 
 
 @pytest.fixture(scope="module")
@@ -181,6 +183,8 @@ def test_nothing_else_changes(at_site: Callable[..., Knowledge], shipped: Knowle
 # -- codes of the site ---------------------------------------------------------------------------------
 
 LABORATORY = "urn:oid:1.2.3"
+RXNORM = "http://www.nlm.nih.gov/research/umls/rxnorm"
+ATC = "http://www.whocc.no/atc"
 
 
 def observation(code: str, value: float, unit: str = "") -> dict[str, Any]:
@@ -205,7 +209,7 @@ def read(knowledge: Knowledge, key: str, *resources: dict[str, Any], drafts: Any
         patient_id="p",
         knowledge=knowledge,
         as_of=TODAY,
-        zone=__import__("zoneinfo").ZoneInfo("UTC"),
+        zone=ZoneInfo("UTC"),
         draft_orders=drafts,
     )
 
@@ -502,22 +506,22 @@ def test_the_version_tells_sites_apart(at_site: Callable[..., Knowledge], shippe
             "therapy keys",
         ),
         (
-            "drugs: [{system: 'http://www.nlm.nih.gov/research/umls/rxnorm', code: '835840', keys: [HCG], agent: x}]",
+            f"drugs: [{{system: '{RXNORM}', code: '835840', keys: [HCG], agent: x}}]",
             "changes[0].drugs[0].code",
             "not known yet",
         ),
         (
-            "drugs: [{system: 'http://www.nlm.nih.gov/research/umls/rxnorm', code: T200, keys: [HCG], agent: x}]",
+            f"drugs: [{{system: '{RXNORM}', code: T200, keys: [HCG], agent: x}}]",
             "changes[0].drugs[0].code",
             "a number as RxCUI",
         ),
         (
-            "drugs: [{system: 'http://www.whocc.no/atc', code: G03BA03, keys: [HCG], agent: x}]",
+            f"drugs: [{{system: '{ATC}', code: G03BA03, keys: [HCG], agent: x}}]",
             "changes[0].drugs[0].code",
             "not known yet",
         ),
         (
-            "drugs: [{system: 'http://www.whocc.no/atc', code: testo, keys: [HCG], agent: x}]",
+            f"drugs: [{{system: '{ATC}', code: testo, keys: [HCG], agent: x}}]",
             "changes[0].drugs[0].code",
             "an ATC code",
         ),
