@@ -48,8 +48,10 @@ from cds_service.settings import load as load_settings
 FILE = click.Path(dir_okay=False, exists=True, path_type=Path)
 FOLDER = click.Path(file_okay=False, path_type=Path)
 WRONG = 1
-NARROWEST = 160
-"""Columns of a table that goes into a file or a pipe."""
+NARROWEST = 200
+"""Characters of a line that goes into a file or a pipe."""
+WHOLE = frozenset({"id", "what", "until", "review by"})
+"""Columns that are never broken into lines."""
 
 
 class Site(msgspec.Struct, frozen=True):
@@ -102,7 +104,7 @@ def _console() -> Console:
 def _table(*columns: str) -> Table:
     table = Table(box=None, header_style="bold", pad_edge=False)
     for column in columns:
-        table.add_column(column, overflow="fold")
+        table.add_column(column, overflow="fold", no_wrap=column in WHOLE)
     return table
 
 
@@ -124,13 +126,12 @@ def check(site: Site) -> int:
         for problem in error.problems:
             click.echo(f"error: {problem}", err=True)
         return WRONG
-    table = _table("id", "v", "title", "protocol", "indicator", "hooks", "evidence", "mark", "review by")
+    table = _table("id", "v", "status", "title", "protocol", "indicator", "hooks", "evidence", "mark", "review by")
     for rule in found.rules:
-        state = "" if rule.status == "active" else f" ({rule.status})"
         evidence = ", ".join(dict.fromkeys(one.source for one in rule.evidence))
         marks = ", ".join(dict.fromkeys(one.mark for one in rule.evidence))
         hooks = ", ".join(sorted(rule.hooks))
-        cells = (rule.id, str(rule.version), rule.title + state, rule.protocol, rule.indicator, hooks)
+        cells = (rule.id, str(rule.version), rule.status, rule.title, rule.protocol, rule.indicator, hooks)
         table.add_row(*map(Text, (*cells, evidence, marks, str(rule.review_by))))
     console = _console()
     console.print(table)

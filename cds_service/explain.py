@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import date, tzinfo
+from functools import cached_property
 from typing import Any, get_args
 
 import msgspec
@@ -182,8 +183,12 @@ class _Teller:
         self._evaluation = evaluation
         self._chart = chart
         self._ctx = Context(chart, knowledge, evaluation.as_of, evaluation.hook)
-        self._words = Words(knowledge)
         self._outcomes = {outcome.rule: outcome for outcome in evaluation.outcomes}
+
+    @cached_property
+    def _words(self) -> Words:
+        """The words of doubts; compiling them takes a while, so only where there are any."""
+        return Words(self._knowledge)
 
     def rules(self) -> list[Data]:
         """Every rule of the knowledge, in its order."""
