@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.text import Text
 
 from cds_service import __version__
-from cds_service.app import now_utc
+from cds_service.app import knowledge_of, now_utc
 from cds_service.cli_knowledge import explain, knowledge
 from cds_service.hooks.discovery import SERVICES
 from cds_service.knowledge.loader import load as load_knowledge
@@ -100,7 +100,7 @@ def serve(host: str | None, port: int | None, workers: int) -> None:
     # The workers read their settings from the environment, so that is where the options go.
     os.environ.update({name: str(value) for name, value in (("HOST", host), ("PORT", port)) if value})
     settings = load_settings(os.environ)
-    load_knowledge()
+    knowledge_of(settings, now_utc().astimezone(settings.zone).date())
     _require_free(settings)
     _welcome(settings)
     from granian import Granian

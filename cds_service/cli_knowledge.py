@@ -138,7 +138,7 @@ def check(site: Site) -> int:
     told = warnings(found, site.today)
     for warning in told:
         console.print(Text(f"warning: {warning}"), soft_wrap=True)
-    counts = f"{len(found.rules)} rules in {len(found.protocols)} protocols, {len(told)} warnings"
+    counts = f"{len(found.rules)} rules in {len(found.protocols)} protocols; warnings: {len(told)}"
     console.print(Text(f"knowledge {found.version}: {counts}"), soft_wrap=True)
     return 0
 
@@ -162,10 +162,22 @@ def diff(site: Site) -> None:
 # -- test, cover, docs ---------------------------------------------------------------------------------
 
 
+SCENARIOS = Path(__file__).parents[1] / "tests" / "scenarios"
+
+
 def scenario_files() -> list[Path]:
     """The scenarios of this project, in a source checkout, and the example patients."""
-    here = Path(__file__).parents[1] / "tests" / "scenarios"
-    return [*sorted(here.glob("*.yaml")), examples_folder() / "patients.yaml"]
+    return [*sorted(SCENARIOS.glob("*.yaml")), examples_folder() / "patients.yaml"]
+
+
+def _all_scenarios() -> list[Path]:
+    """The same for what needs all of them. Raises UsageError where they are not."""
+    files = scenario_files()
+    if not SCENARIOS.is_dir():
+        raise click.UsageError(
+            "the scenarios of the rules are not part of the installed package; name some, as FILES"
+        )
+    return files
 
 
 @knowledge.command()
@@ -214,7 +226,7 @@ def cover(site: Site, files: Sequence[Path]) -> int:
     passes it and one that does not, each at most a tenth of the limit, or two shown steps, away from it.
     """
     found = site.knowledge()
-    coverage = cover_by(files or scenario_files(), Runner(found, site.settings), found)
+    coverage = cover_by(files or _all_scenarios(), Runner(found, site.settings), found)
     missing = uncovered(coverage, found)
     for line in missing:
         click.echo(line)
@@ -231,7 +243,7 @@ def cover(site: Site, files: Sequence[Path]) -> int:
 def docs(site: Site, out: Path | None) -> None:
     """Write the rule reference page (in a source checkout: docs/rules.md)."""
     found = site.knowledge()
-    coverage = cover_by(scenario_files(), Runner(found, site.settings), found)
+    coverage = cover_by(_all_scenarios(), Runner(found, site.settings), found)
     text = page(found, {rule: coverage.files_of(rule) for rule in coverage.rules})
     if out is None:
         click.echo(text, nl=False)

@@ -91,7 +91,7 @@ def test_check_lists_every_rule(said: Callable[..., str]) -> None:
     for rule in load().rules:
         assert re.search(rf"^{re.escape(rule.id)}\s", text, re.MULTILINE), rule.id
     assert re.search(r"^HCT-1 +1 +active +Hematocrit.*critical +patient-view +es2018", text, re.MULTILINE)
-    assert text.endswith("warnings\n")
+    assert re.search(r"^knowledge \w+: \d+ rules in \d+ protocols; warnings: \d+$", text, re.MULTILINE)
 
 
 def test_check_warns_of_reviews_that_have_lapsed_on_the_day(said: Callable[..., str]) -> None:
@@ -202,6 +202,13 @@ def test_cover_tells_what_is_missing(said: Callable[..., str], scenarios: Path) 
     assert "HCT-3: above (HCT > 50.0): no case near it, under" in lines
     assert "C-T-1: no case in which it speaks" in lines
     assert re.fullmatch(r"\d+ rules and \d+ limits: \d+ gaps", lines[-1])
+
+
+def test_cover_where_the_scenarios_are_not_installed(
+    said: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cli_knowledge, "SCENARIOS", tmp_path / "nowhere")
+    assert "not part of the installed package" in said("knowledge", "cover", code=2)
 
 
 def covered_by(text: str, tmp_path: Path, knowledge: Knowledge, rule: str) -> tuple[Sides, dict[str, str]]:

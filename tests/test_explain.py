@@ -127,6 +127,7 @@ def test_what_a_finding_silences(explained) -> None:
     assert rule["result"] == "finding"
     assert rule["reason"].endswith("silenced by HCT-1")
     assert "card" not in rule
+    assert [one["limit"] for one in rule["compared"]] == ["52.0 %"]  # none of those of the rule before
 
 
 def test_the_therapy_on_which_it_rests(explained) -> None:

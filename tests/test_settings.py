@@ -58,6 +58,14 @@ def test_file(configure):
     assert (settings.host, settings.port, settings.ehr_profile) == ("0.0.0.0", 9000, "epic")
 
 
+def test_the_overlay_is_looked_for_beside_the_file(configure, tmp_path):
+    settings = configure('[knowledge]\nguideline = "es2018"\noverlay = "site/overlay.yaml"')
+    assert settings.guideline == "es2018"
+    assert settings.overlay_path == tmp_path / "site" / "overlay.yaml"
+    assert configure('[knowledge]\noverlay = "/etc/overlay.yaml"').overlay_path == Path("/etc/overlay.yaml")
+    assert configure("").overlay_path is None
+
+
 def test_environment_wins_over_the_file(configure):
     settings = configure('[server]\nhost = "0.0.0.0"\nport = 9000', HOST="::1", PORT="9001")
     assert settings.base_url == "http://[::1]:9001"
@@ -116,6 +124,8 @@ def test_named_origins_hold_on_a_loopback_host_too(configure):
         ("[server]\nmax_body_mb = 0", "server.max_body_mb", "1 to 1024"),
         ("[server]\nmax_body_mb = 1025", "server.max_body_mb", "1 to 1024"),
         ("[server]\nmax_body_mb = 1.5", "server.max_body_mb", "1 to 1024"),
+        ('[knowledge]\nguideline = "ES 2018"', "knowledge.guideline", "the name of a guideline"),
+        ("[knowledge]\noverlay = 1", "knowledge.overlay", "the path of a file"),
         ('[ehr]\nprofile = "oracle"', "ehr.profile", '"generic" or "epic"'),
         ("[ehr]\nprofile = []", "ehr.profile", '"generic" or "epic"'),
         ("[server]\nprot = 8000", "server.prot", "unknown; expected one of host, port"),

@@ -48,12 +48,15 @@ def make_renderer(knowledge: Knowledge, profile: str = "generic", folder: Path |
     sexed = frozenset(rule.id for rule in knowledge.rules if _rests_on_sex(rule, knowledge))
 
     def render(evaluation: Evaluation, chart: Chart, new_uuid: Callable[[], str]) -> list[JSON]:
-        cards = [
-            _card(finding, evaluation, words, chart.patient.sex_source if finding.rule.id in sexed else "")
-            for finding in evaluation.findings
-        ]
-        if evaluation.doubts:
-            cards.append(_quiet(evaluation.doubts, words))
+        cards, doubts = [], list(evaluation.doubts)
+        for finding in evaluation.findings:
+            sex_source = chart.patient.sex_source if finding.rule.id in sexed else ""
+            try:
+                cards.append(_card(finding, evaluation, words, sex_source))
+            except Exception:  # law 1: a card that cannot be worded is told, and takes no other card down
+                doubts.append(Doubt("rule_failed", finding.rule.id, {"title": finding.rule.title}))
+        if doubts:
+            cards.append(_quiet(tuple(doubts), words))
         context: dict[str, Any] = {"patient_id": chart.patient.id, "as_of": evaluation.as_of, "profile": profile}
         return [
             _json(card, suggest(card.tests, say=words.say, new_uuid=new_uuid, **context), words, new_uuid())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from datetime import date, timedelta
 from decimal import Decimal
@@ -329,20 +330,20 @@ def test_words_of_the_site_go_before_the_shipped_ones(at_site: Callable[..., Kno
 
 def test_a_code_of_the_sites_own_for_an_atc_group(at_site: Callable[..., Knowledge]) -> None:
     site = at_site(
-        "drugs: [{system: 'http://www.whocc.no/atc', code: G03BB01, keys: [ANDROGEN_OTHER], agent: mesterolone}]"
+        "drugs: [{system: 'http://www.whocc.no/atc', code: A99ZZ99, keys: [ANDROGEN_OTHER], agent: house product}]"
     )
     lengths = [len(code) for code, _ in site.atc]
     assert lengths == sorted(lengths, reverse=True)
-    assert dict(site.atc)["G03BB01"].agent == "mesterolone"
+    assert dict(site.atc)["A99ZZ99"].agent == "house product"
 
 
 def test_codes_for_a_concept_that_only_the_site_can_fill(
     at_site: Callable[..., Knowledge], shipped: Knowledge
 ) -> None:
-    site = at_site('concepts: {cpap: {snomed: {"47545007": CPAP}, icd10: [Z9989]}}')
+    site = at_site('concepts: {cpap: {snomed: {"1234567890": CPAP}, icd10: [Z99]}}')
     assert not shipped.concepts["cpap"].snomed
-    assert site.concepts["cpap"].snomed == {"47545007"}
-    assert site.concepts["cpap"].icd10 == ("Z9989",)
+    assert site.concepts["cpap"].snomed == {"1234567890"}
+    assert site.concepts["cpap"].icd10 == ("Z99",)
 
 
 def test_a_route(at_site: Callable[..., Knowledge]) -> None:
@@ -535,7 +536,7 @@ def test_the_version_tells_sites_apart(at_site: Callable[..., Knowledge], shippe
             "changes[0].concepts.prostate_cancer.icd10",
             "not have yet",
         ),
-        ("concepts: {cpap: {icd10: [Z99.89]}}", "changes[0].concepts.cpap.icd10[0]", "without dot"),
+        ("concepts: {cpap: {icd10: [Z99.8]}}", "changes[0].concepts.cpap.icd10[0]", "without dot"),
         ("reasons: {whatever: {display: x}}", "changes[0].reasons.whatever", "a reason of reasons.yaml"),
         ("reasons: {will_monitor: {display: ''}}", "changes[0].reasons.will_monitor.display", "Short label"),
     ],
@@ -638,3 +639,12 @@ def test_the_schema_describes_every_field() -> None:
         assert part["description"], name
         for field, content in part.get("properties", {}).items():
             assert "description" in content or "$ref" in content, f"{name}/{field}"
+
+
+def test_the_example_of_the_documentation_loads(at_site: Callable[..., Knowledge]) -> None:
+    text = (Path(__file__).parents[2] / "docs" / "site-overlay.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+    site = at_site("changes:" + example.partition("changes:")[2])
+    assert {change.who for change in site.changes} == {"Drug committee", "Central laboratory", "Pharmacy"}
+    for field in SECTIONS:
+        assert f"`{field}`" in text or f"`{field}:" in text, field

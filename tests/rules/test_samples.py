@@ -1,0 +1,156 @@
+"""What predicates ask about results: limits of the laboratory, nearness, one draw, the dose before (4.9)."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+import msgspec
+import pytest
+
+from cds_service.chart import When
+from cds_service.rules.predicates import holds
+from tests.rules.conftest import TODAY, back, chart, course, ctx, gap, measurement, on_testosterone, order
+
+
+def answer(tree, patient, knowledge):
+    return holds(tree, ctx(patient, knowledge)).holds
+
+
+# -- result ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("value", "high", "expected"),
+    [("40.0", None, False), ("40.1", None, True), ("36", "35", True), ("45", "50", False), ("50", "50", False)],
+)
+def test_the_laboratorys_own_limit_comes_before_the_default(knowledge, value, high, expected):
+    result = measurement("E2", value, 10, reference_high=Decimal(high) if high else None)
+    tree = {"result": {"marker": "E2", "above": {"reference": "high", "default": "40.0"}}}
+    assert answer(tree, chart(result), knowledge) is expected
+
+
+def test_without_a_limit_of_the_laboratory_and_without_a_default_nothing_is_passed(knowledge):
+    tree = {"result": {"marker": "IGF1", "above": {"reference": "high"}}}
+    assert answer(tree, chart(measurement("IGF1", "900", 10)), knowledge) is False
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [("113", False), ("114", True), ("264", True), ("414", True), ("415", False), ("<264", False)],
+)
+def test_near_a_limit_on_either_side(knowledge, value, expected):
+    tree = {"result": {"marker": "TT", "near": {"limit": {"switch": "tt_lower_limit"}, "by": "150"}}}
+    assert answer(tree, chart(measurement("TT", value, 10)), knowledge) is expected
+
+
+@pytest.mark.parametrize(("ago", "expected"), [(100, False), (101, False), (99, True)])
+def test_only_samples_after_the_start_day(knowledge, ago, expected):
+    tree = {"result": {"marker": "IGF1", "comparable": True, "after_start": ["GH"]}}
+    patient = chart(measurement("IGF1", "200", ago), therapies=[course("GH", 100)])
+    assert answer(tree, patient, knowledge) is expected
+
+
+def test_an_unknown_start_takes_every_sample(knowledge):
+    tree = {"result": {"marker": "IGF1", "comparable": True, "after_start": ["GH"]}}
+    patient = chart(measurement("IGF1", "200", 100), therapies=[course("GH", None)])
+    assert answer(tree, patient, knowledge) is True
+
+
+def test_a_missing_list_leaves_it_open(knowledge):
+    tree = {"result": {"marker": "IGF1", "comparable": True}}
+    assert answer(tree, chart(gaps=[gap("IGF1")]), knowledge) is None
+    assert answer(tree, chart(measurement("IGF1", None, 10, problem="no_unit")), knowledge) is False
+
+
+# -- together --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("ago", "expected"), [(11, False), (10, True), (9, True)])
+def test_results_of_one_day_or_later_come_together(knowledge, ago, expected):
+    tree = {"together": {"marker": "TT", "with": ["FT", "BIOT"]}}
+    patient = chart(measurement("TT", "300", 10), measurement("BIOT", "100", ago))
+    assert answer(tree, patient, knowledge) is expected
+
+
+def test_results_of_one_specimen_come_together(knowledge):
+    tree = {"together": {"marker": "TT", "with": "FT"}}
+    patient = chart(
+        measurement("TT", "300", 10, specimen="Specimen/1"), measurement("FT", "50", 11, specimen="Specimen/1")
+    )
+    assert answer(tree, patient, knowledge) is True
+
+
+def test_without_the_first_nothing_comes_together(knowledge):
+    tree = {"together": {"marker": "TT", "with": "FT"}}
+    assert answer(tree, chart(measurement("FT", "50", 1)), knowledge) is False
+
+
+# -- the dose before the sample --------------------------------------------------------------------------
+
+DOSE = {"after_dose": {"key": "TESTOSTERONE", "marker": "TT", "within_hours": 48}}
+
+
+def timed(ago: int, hour: int, minute: int = 0) -> When:
+    day = back(ago)
+    return When(day, day, "time", datetime(day.year, day.month, day.day, hour, minute, tzinfo=UTC), hour, minute)
+
+
+def dated(ago: int) -> When:
+    return When(back(ago), back(ago))
+
+
+def drawn(sample: When, *given: When):
+    injections = msgspec.structs.replace(course(start=100), given=given)
+    return chart(measurement("TT", "1100", when=sample), therapies=[injections])
+
+
+@pytest.mark.parametrize(
+    ("sample", "given", "expected"),
+    [
+        (timed(10, 8), timed(10, 8), True),
+        (timed(10, 8), timed(12, 8), True),  # 48 hours
+        (timed(10, 8, 1), timed(12, 8), False),
+        (timed(10, 7, 59), timed(10, 8), False),  # before the dose
+        (dated(10), dated(11), True),  # 0 to 48 hours
+        (dated(10), dated(10), False),  # may lie before the dose
+        (dated(10), dated(12), False),  # 24 to 72 hours
+        (dated(10), timed(11, 8), True),
+        (timed(10, 8), dated(11), True),
+        (timed(10, 8), dated(10), False),
+    ],
+)
+def test_within_48_hours_for_certain(knowledge, sample, given, expected):
+    assert answer(DOSE, drawn(sample, given), knowledge) is expected
+
+
+def test_any_dose_before_the_sample_counts(knowledge):
+    assert answer(DOSE, drawn(timed(10, 8), timed(3, 8), timed(11, 8), timed(18, 8)), knowledge) is True
+
+
+def test_a_month_is_no_day(knowledge):
+    first = TODAY.replace(day=1)
+    month = When(first, first + timedelta(days=29), "month")
+    assert answer(DOSE, drawn(month, dated(10)), knowledge) is False
+
+
+def test_without_recorded_doses_or_a_result_nothing_is_near(knowledge):
+    assert answer(DOSE, on_testosterone(measurement("TT", "1100", 10)), knowledge) is False
+    assert answer(DOSE, on_testosterone(), knowledge) is False
+
+
+# -- awaited ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("orders", "expected"),
+    [
+        ((), False),
+        ((order("PSA", drafted=True),), True),
+        ((order("PSA", authored=90),), True),
+        ((order("PSA", authored=91),), False),
+        ((order("TT", drafted=True),), False),
+    ],
+)
+def test_a_test_that_is_drafted_or_ordered_is_awaited(knowledge, orders, expected):
+    assert answer({"awaited": "PSA"}, chart(orders=orders), knowledge) is expected
