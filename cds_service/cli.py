@@ -32,8 +32,9 @@ from cds_service.scenarios.bundles import example_cases, files, readable
 from cds_service.scenarios.facts import Case
 from cds_service.scenarios.reading import ScenarioError
 from cds_service.scenarios.run import Runner
-from cds_service.settings import GREATEST_PORT, Settings, SettingsError
+from cds_service.settings import Settings, SettingsError
 from cds_service.settings import load as load_settings
+from cds_service.settings_checks import GREATEST_PORT
 
 TARGET = "cds_service.wsgi:app"
 PORTS = click.IntRange(1, GREATEST_PORT)

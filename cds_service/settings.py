@@ -1,21 +1,57 @@
 """Every setting of the service: name, type, default, meaning; one place.
 
-Settings come from the TOML file that `CDS_CONFIG` names (none: the defaults), and then from the environment:
-`HOST` and `PORT` win over the file. `load` reports all mistakes at once, each with the file and the field.
+Settings come from the TOML file that `CDS_CONFIG` names (none: the defaults), and then from the environment, which
+wins: `HOST` and `PORT`, and `CDS_<SECTION>_<KEY>` (as `CDS_DATABASE_URL`) for every setting that is not a list or
+a table. `load` reports all mistakes at once, each with the file and the field.
 
     [server]
-    host = "127.0.0.1"       address to listen on
-    port = 8000              1 to 65535
-    public_url = ""          address under which EHRs reach the service, if a proxy stands before it
-    cors_origins = []        origins of browser clients, e.g. ["https://sandbox.cds-hooks.org"];
-                             without this line: any origin on a loopback host, none on another
-    time_zone = "UTC"        IANA name of the site's zone: decides which day is today
-    max_body_mb = 16         greatest request body in MiB, 1 to 1024
+    host = "127.0.0.1"            address to listen on
+    port = 8000                   1 to 65535
+    public_url = ""               address under which EHRs reach the service, if a proxy stands before it
+    cors_origins = []             origins of browser clients, e.g. ["https://sandbox.cds-hooks.org"];
+                                  without this line: any origin on a loopback host, none on another
+    time_zone = "UTC"             IANA name of the site's zone: decides which day is today
+    max_body_mb = 16              greatest request body in MiB, 1 to 1024
+    body_seconds = 10             how long a body may take to arrive
+    calls_per_minute = 1200       of one client; 0: no limit
+    allow_unauthenticated = false true: serve callers without a token on an address that is not loopback
+    [clients.NAME]                one table for each EHR that may call; none: nobody is asked for a token
+    issuer = ""                   the `iss` of its tokens, exactly
+    jwks_url = ""                 where its keys are, or
+    jwks_file = ""                a file with its keys; a relative path starts at the settings file
+    algorithms = ["ES384", "RS384"]
+    tenant = ""                   the `tenant` of its tokens; "": not looked at
+    [auth]
+    report_only = false           true: log what would be refused, and serve it
+    [fhir]
+    deadline_ms = 350             for all that is fetched from the EHR during one call; 0: fetch nothing
+    max_pages = 5                 of one search
+    max_mb = 16                   of all answers of one call
+    max_resources = 5000          of all answers of one call
+    [[fhir.servers]]              one table for each FHIR server that may be called; none: on a loopback host,
+                                  those on loopback, else nobody
+    url = ""                      origin and path under which everything lies that may be read
+    allow_http = false            true: without TLS
+    allow_private = false         true: on a private address of the hospital's network
+    [database]
+    url = ""                      SQLAlchemy URL; "": the file cds-service.sqlite3 in the working directory
+    patient_key = ""              secret of the keyed hash that stands for a patient; "": one made by itself and
+                                  kept in the database
+    keep_days = 730               how long records of cards and feedback are kept; `cds-service purge` removes older
+    [silent]
+    all = false                   true: judge and record everything, show nothing
+    rules = []                    ids of rules that are judged and recorded but not shown
+    [metrics]
+    host = "127.0.0.1"            address of the Prometheus metrics
+    port = 0                      0: none
     [ehr]
-    profile = "generic"      "generic" or "epic": how cards are shaped
+    profile = "generic"           "generic" or "epic": how cards are shaped
     [knowledge]
-    guideline = ""           guideline that the site follows (switch `guideline`); "": the shipped choice
-    overlay = ""             file with the site's own changes and codes; a relative path starts at this file
+    guideline = ""                guideline that the site follows (switch `guideline`); "": the shipped choice
+    overlay = ""                  file with the site's own changes and codes; a relative path starts at this file
+    [web]
+    workbench = true              the page that plays an EHR; only ever on a loopback host
+    governance = false            true: the governance page
 """
 
 from __future__ import annotations
@@ -23,20 +59,20 @@ from __future__ import annotations
 import ipaddress
 import re
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 import msgspec
 
+from cds_service import settings_checks as check
+from cds_service.settings_checks import Check
+
 Profile = Literal["generic", "epic"]
 
-GREATEST_PORT = 65_535
-GREATEST_MB = 1024
 MEBIBYTE = 1024 * 1024
-_ORIGIN = re.compile(r"https?://[a-z0-9.\-]+(:\d{1,5})?")
+DEFAULT_ALGORITHMS = ("ES384", "RS384")
 
 
 class SettingsError(ValueError):
@@ -45,6 +81,25 @@ class SettingsError(ValueError):
     def __init__(self, problems: list[str]) -> None:
         super().__init__("\n".join(problems))
         self.problems = tuple(problems)
+
+
+class Client(msgspec.Struct, frozen=True):
+    """An EHR that may call: `[clients.NAME]`."""
+
+    name: str
+    issuer: str
+    jwks_url: str = ""
+    jwks_file: str = ""
+    algorithms: tuple[str, ...] = DEFAULT_ALGORITHMS
+    tenant: str = ""
+
+
+class FhirServer(msgspec.Struct, frozen=True):
+    """A FHIR server that may be called: `[[fhir.servers]]`. `url` has no slash at its end."""
+
+    url: str
+    allow_http: bool = False
+    allow_private: bool = False
 
 
 class Settings(msgspec.Struct, frozen=True):
@@ -56,9 +111,28 @@ class Settings(msgspec.Struct, frozen=True):
     cors_origins: tuple[str, ...] | None = None
     time_zone: str = "UTC"
     max_body_mb: int = 16
+    body_seconds: int = 10
+    calls_per_minute: int = 1200
+    allow_unauthenticated: bool = False
+    clients: tuple[Client, ...] = ()
+    report_only: bool = False
+    fhir_deadline_ms: int = 350
+    fhir_max_pages: int = 5
+    fhir_max_mb: int = 16
+    fhir_max_resources: int = 5000
+    fhir_servers: tuple[FhirServer, ...] = ()
+    database_url: str = ""
+    patient_key: str = ""
+    keep_days: int = 730
+    silent_all: bool = False
+    silent_rules: tuple[str, ...] = ()
+    metrics_host: str = "127.0.0.1"
+    metrics_port: int = 0
     ehr_profile: Profile = "generic"
     guideline: str = ""
     overlay: str = ""
+    workbench: bool = True
+    governance: bool = False
 
     @property
     def base_url(self) -> str:
@@ -67,11 +141,19 @@ class Settings(msgspec.Struct, frozen=True):
         return self.public_url or f"http://{host}:{self.port}"
 
     @property
+    def on_loopback(self) -> bool:
+        """True if only programs on this machine can reach the service."""
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return self.host.lower() == "localhost"
+
+    @property
     def origins(self) -> tuple[str, ...]:
         """Origins that browsers may call from; `*` alone means any, nothing means none."""
         if self.cors_origins is not None:
             return self.cors_origins
-        return ("*",) if _is_loopback(self.host) else ()
+        return ("*",) if self.on_loopback else ()
 
     @property
     def zone(self) -> ZoneInfo:
@@ -96,15 +178,31 @@ def load(environ: Mapping[str, str]) -> Settings:
     if name := environ.get("CDS_CONFIG", ""):
         for section, entries in _read(name, problems).items():
             _take_section(name, section, entries, values, problems)
-    for variable, field in (("HOST", "host"), ("PORT", "port")):
+    for variable, field in VARIABLES.items():
         if given := environ.get(variable, ""):
-            is_number = field == "port" and re.fullmatch("[0-9]{1,5}", given)
-            _take(f"environment: {variable}", field, int(given) if is_number else given, values, problems)
+            _take(f"environment: {variable}", field, _typed(given, CHECKS[field]), values, problems)
     if problems:
         raise SettingsError(problems)
-    if values.get("overlay"):
-        values["overlay"] = str(Path(environ["CDS_CONFIG"]).parent / values["overlay"])
-    return Settings(**values)
+    return _beside(Path(environ.get("CDS_CONFIG", "")).parent, Settings(**values))
+
+
+def _beside(folder: Path, settings: Settings) -> Settings:
+    """The settings with every relative path turned into one that starts at the settings file."""
+    clients = tuple(
+        msgspec.structs.replace(client, jwks_file=str(folder / client.jwks_file)) if client.jwks_file else client
+        for client in settings.clients
+    )
+    overlay = str(folder / settings.overlay) if settings.overlay else ""
+    return msgspec.structs.replace(settings, clients=clients, overlay=overlay)
+
+
+def _typed(text: str, expected: Check) -> Any:
+    """An environment variable's text as the type that its setting has; as it is if it does not look like one."""
+    if expected.type is int and re.fullmatch("[0-9]{1,9}", text):
+        return int(text)
+    if expected.type is bool and text.lower() in ("true", "false"):
+        return text.lower() == "true"
+    return text
 
 
 def _read(name: str, problems: list[str]) -> dict[str, Any]:
@@ -120,91 +218,163 @@ def _read(name: str, problems: list[str]) -> dict[str, Any]:
 
 
 def _take_section(name: str, section: str, entries: Any, values: dict[str, Any], problems: list[str]) -> None:
-    known = SECTIONS.get(section)
-    if known is None:
+    if section not in SECTIONS:
         problems.append(f"{name}: {section}: unknown; expected one of {', '.join(SECTIONS)}")
     elif not isinstance(entries, dict):
         problems.append(f"{name}: {section}: expected a table, [{section}]")
+    elif section == "clients":
+        values["clients"] = _clients(name, entries, problems)
     else:
+        known = SECTIONS[section]
         for key, value in entries.items():
-            if key in known:
+            if (section, key) == ("fhir", "servers"):
+                values["fhir_servers"] = _servers(name, value, problems)
+            elif key in known:
                 _take(f"{name}: {section}.{key}", known[key], value, values, problems)
             else:
                 problems.append(f"{name}: {section}.{key}: unknown; expected one of {', '.join(known)}")
 
 
 def _take(where: str, field: str, value: Any, values: dict[str, Any], problems: list[str]) -> None:
-    is_right, expected = CHECKS[field]
-    if not is_right(value):
-        problems.append(f"{where}: expected {expected}")
-    elif field == "public_url":
-        values[field] = value.rstrip("/")
+    expected = CHECKS[field]
+    if not expected.is_right(value):
+        problems.append(f"{where}: expected {expected.words}")
     else:
-        values[field] = tuple(value) if isinstance(value, list) else value
+        values[field] = _tidy(value, expected)
 
 
-def _is_whole(value: Any, greatest: int) -> bool:
-    return type(value) is int and 1 <= value <= greatest
+def _tidy(value: Any, expected: Check) -> Any:
+    """A right value as it is kept: addresses without a slash at their end, lists as tuples."""
+    if expected in (check.URL, check.ADDRESS):
+        return value.rstrip("/")
+    return tuple(value) if isinstance(value, list) else value
 
 
-def _is_host(value: Any) -> bool:
-    return isinstance(value, str) and re.fullmatch(r"[A-Za-z0-9.:\-]+", value) is not None
+def _clients(name: str, tables: dict[str, Any], problems: list[str]) -> tuple[Client, ...]:
+    """The `[clients.NAME]` tables; empty if one is at fault."""
+    found = []
+    for client, entries in tables.items():
+        where = f"{name}: clients.{client}"
+        if not check.NAME.is_right(client):
+            problems.append(f"{where}: expected as its name {check.NAME.words}")
+        values = _table(where, entries, CLIENT_CHECKS, ("issuer",), problems)
+        if values is not None:
+            if ("jwks_url" in values) == ("jwks_file" in values):
+                problems.append(f"{where}: expected either jwks_url or jwks_file")
+            found.append(Client(name=client, **values))
+    issuers = [(each.issuer, each.tenant) for each in found]
+    problems.extend(
+        f"{name}: clients.{each.name}: issuer and tenant stand for another client too"
+        for each, issuer in zip(found, issuers, strict=True)
+        if issuers.count(issuer) > 1
+    )
+    return tuple(found)
 
 
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host.lower() == "localhost"
+def _servers(name: str, tables: Any, problems: list[str]) -> tuple[FhirServer, ...]:
+    """The `[[fhir.servers]]` tables; without those at fault."""
+    if not isinstance(tables, list):
+        problems.append(f"{name}: fhir.servers: expected tables, [[fhir.servers]]")
+        return ()
+    found = []
+    for index, entries in enumerate(tables):
+        where = f"{name}: fhir.servers[{index}]"
+        values = _table(where, entries, SERVER_CHECKS, ("url",), problems)
+        if values is None:
+            continue
+        if values["url"].startswith("http:") and not values.get("allow_http"):
+            problems.append(f"{where}.url: expected https; allow_http = true lets it be http")
+        found.append(FhirServer(**values))
+    return tuple(found)
 
 
-def _is_url(value: Any) -> bool:
-    if value == "":
-        return True
-    try:
-        parts = urlsplit(value) if isinstance(value, str) and not re.search(r"[\s?#]", value) else None
-        return parts is not None and parts.scheme in ("http", "https") and bool(parts.hostname)
-    except ValueError:
-        return False
-
-
-def _are_origins(value: Any) -> bool:
-    if not isinstance(value, list):
-        return False
-    return value == ["*"] or all(isinstance(item, str) and _ORIGIN.fullmatch(item) for item in value)
-
-
-def _is_zone(value: Any) -> bool:
-    try:
-        return isinstance(value, str) and ZoneInfo(value) is not None
-    except (KeyError, ValueError, OSError):  # no such zone; no possible name of a zone; a folder of zones
-        return False
-
-
-def _is_word(value: Any) -> bool:
-    return isinstance(value, str) and re.fullmatch(r"[a-z0-9_]*", value) is not None
-
-
-def _is_path(value: Any) -> bool:
-    return isinstance(value, str) and "\0" not in value and value.strip() == value
+def _table(
+    where: str, entries: Any, checks: Mapping[str, Check], required: tuple[str, ...], problems: list[str]
+) -> dict[str, Any] | None:
+    """The values of one table, checked; None if it cannot be used."""
+    if not isinstance(entries, dict):
+        problems.append(f"{where}: expected a table")
+        return None
+    before = len(problems)
+    values: dict[str, Any] = {}
+    for key, value in entries.items():
+        if key not in checks:
+            problems.append(f"{where}.{key}: unknown; expected one of {', '.join(checks)}")
+        elif not checks[key].is_right(value):
+            problems.append(f"{where}.{key}: expected {checks[key].words}")
+        else:
+            values[key] = _tidy(value, checks[key])
+    problems.extend(f"{where}.{key}: missing" for key in required if key not in entries)
+    return values if len(problems) == before else None
 
 
 SECTIONS: Mapping[str, Mapping[str, str]] = {
-    "server": {name: name for name in ("host", "port", "public_url", "cors_origins", "time_zone", "max_body_mb")},
+    "server": {
+        name: name
+        for name in (
+            *("host", "port", "public_url", "cors_origins", "time_zone", "max_body_mb", "body_seconds"),
+            *("calls_per_minute", "allow_unauthenticated"),
+        )
+    },
+    "clients": {},
+    "auth": {"report_only": "report_only"},
+    "fhir": {name: f"fhir_{name}" for name in ("deadline_ms", "max_pages", "max_mb", "max_resources")},
+    "database": {"url": "database_url", "patient_key": "patient_key", "keep_days": "keep_days"},
+    "silent": {"all": "silent_all", "rules": "silent_rules"},
+    "metrics": {"host": "metrics_host", "port": "metrics_port"},
     "ehr": {"profile": "ehr_profile"},
     "knowledge": {"guideline": "guideline", "overlay": "overlay"},
+    "web": {"workbench": "workbench", "governance": "governance"},
 }
 """Names in the file, by section, and the field of `Settings` that each one sets."""
 
-CHECKS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
-    "host": (_is_host, "a host name or an IP address"),
-    "port": (lambda value: _is_whole(value, GREATEST_PORT), f"a whole number from 1 to {GREATEST_PORT}"),
-    "public_url": (_is_url, 'an absolute http or https URL without query and fragment, or ""'),
-    "cors_origins": (_are_origins, 'a list of origins such as "https://ehr.example.org", or ["*"] alone'),
-    "time_zone": (_is_zone, "an IANA time zone such as Europe/Berlin"),
-    "max_body_mb": (lambda value: _is_whole(value, GREATEST_MB), f"a whole number from 1 to {GREATEST_MB}"),
-    "ehr_profile": (lambda value: value in ("generic", "epic"), '"generic" or "epic"'),
-    "guideline": (_is_word, 'the name of a guideline, such as "es2018", or ""'),
-    "overlay": (_is_path, 'the path of a file, or ""'),
+CHECKS: Mapping[str, Check] = {
+    "host": check.HOST,
+    "port": check.whole(1, check.GREATEST_PORT),
+    "public_url": check.URL,
+    "cors_origins": check.ORIGINS,
+    "time_zone": check.ZONE,
+    "max_body_mb": check.whole(1, 1024),
+    "body_seconds": check.whole(1, 600),
+    "calls_per_minute": check.whole(0, 1_000_000),
+    "allow_unauthenticated": check.YES_NO,
+    "report_only": check.YES_NO,
+    "fhir_deadline_ms": check.whole(0, 60_000),
+    "fhir_max_pages": check.whole(1, 1000),
+    "fhir_max_mb": check.whole(1, 1024),
+    "fhir_max_resources": check.whole(1, 1_000_000),
+    "database_url": check.DATABASE,
+    "patient_key": check.SECRET,
+    "keep_days": check.whole(1, 36_500),
+    "silent_all": check.YES_NO,
+    "silent_rules": check.RULE_IDS,
+    "metrics_host": check.HOST,
+    "metrics_port": check.whole(0, check.GREATEST_PORT),
+    "ehr_profile": check.one_of("generic", "epic"),
+    "guideline": check.WORD,
+    "overlay": check.PATH,
+    "workbench": check.YES_NO,
+    "governance": check.YES_NO,
 }
 """For each field: is the value right, and what is expected."""
+
+CLIENT_CHECKS: Mapping[str, Check] = {
+    "issuer": check.ISSUER,
+    "jwks_url": check.KEYS_URL,
+    "jwks_file": check.FILE,
+    "algorithms": check.ALGORITHMS,
+    "tenant": check.ISSUER,
+}
+SERVER_CHECKS: Mapping[str, Check] = {
+    "url": check.ADDRESS,
+    "allow_http": check.YES_NO,
+    "allow_private": check.YES_NO,
+}
+
+VARIABLES: Mapping[str, str] = {"HOST": "host", "PORT": "port"} | {
+    f"CDS_{section}_{key}".upper(): field
+    for section, known in SECTIONS.items()
+    for key, field in known.items()
+    if CHECKS[field].type is not tuple
+}
+"""Environment variables, and the field that each one sets."""

@@ -25,7 +25,7 @@ FLOORS = (
     {"hooks", "web"},
     {"rules"},
     {"fhir", "feedback", "security"},
-    {"knowledge", "chart", "settings", "log", ""},
+    {"knowledge", "chart", "settings", "settings_checks", "log", "metrics", ""},
 )
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 

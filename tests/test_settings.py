@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import msgspec
 import pytest
 
-from cds_service.settings import CHECKS, SECTIONS, Settings, SettingsError, load
+from cds_service import settings as settings_module
+from cds_service.settings import CHECKS, SECTIONS, Client, FhirServer, Settings, SettingsError, load
 
 
 @pytest.fixture
@@ -129,7 +131,31 @@ def test_named_origins_hold_on_a_loopback_host_too(configure):
         ('[ehr]\nprofile = "oracle"', "ehr.profile", '"generic" or "epic"'),
         ("[ehr]\nprofile = []", "ehr.profile", '"generic" or "epic"'),
         ("[server]\nprot = 8000", "server.prot", "unknown; expected one of host, port"),
-        ("[severs]\nport = 8000", "severs", "unknown; expected one of server, ehr"),
+        ("[severs]\nport = 8000", "severs", "unknown; expected one of server, clients"),
+        ("[server]\nallow_unauthenticated = 1", "server.allow_unauthenticated", "true or false"),
+        ("[server]\nbody_seconds = 0", "server.body_seconds", "1 to 600"),
+        ("[server]\ncalls_per_minute = -1", "server.calls_per_minute", "0 to 1000000"),
+        ("[auth]\nreport_only = 'yes'", "auth.report_only", "true or false"),
+        ("[fhir]\ndeadline_ms = 60001", "fhir.deadline_ms", "0 to 60000"),
+        ("[fhir]\nservers = 'https://x'", "fhir.servers", "[[fhir.servers]]"),
+        ("[[fhir.servers]]\nallow_http = true", "fhir.servers[0].url", "missing"),
+        ("[[fhir.servers]]\nurl = 'http://x/fhir'", "fhir.servers[0].url", "expected https"),
+        ("[[fhir.servers]]\nurl = 'https://u@x/fhir'", "fhir.servers[0].url", "without user"),
+        ("[[fhir.servers]]\nurl = 'https://x'\nproxy = 1", "fhir.servers[0].proxy", "unknown"),
+        ("clients = 1", "clients", "expected a table"),
+        ("[clients]\nepic = 1", "clients.epic", "expected a table"),
+        ("[clients.epic]\njwks_file = 'k'", "clients.epic.issuer", "missing"),
+        ("[clients.epic]\nissuer = 'x'", "clients.epic", "either jwks_url or jwks_file"),
+        ("[clients.Epic]\nissuer = 'x'\njwks_file = 'k'", "clients.Epic", "small letters"),
+        ("[clients.e]\nissuer = 'x'\njwks_file = 'k'\nalgorithms = ['HS256']", "clients.e.algorithms", "ES256"),
+        ("[clients.e]\nissuer = 'x'\njwks_file = 'k'\nalgorithms = []", "clients.e.algorithms", "ES256"),
+        ("[clients.e]\nissuer = 'x'\njwks_url = 'k'", "clients.e.jwks_url", "JWK Set"),
+        ("[database]\nurl = 'mysql://x'", "database.url", "postgresql"),
+        ("[database]\npatient_key = 'short'", "database.patient_key", "at least 16 characters"),
+        ("[silent]\nrules = 'HCT-1'", "silent.rules", "a list of rule ids"),
+        ("[silent]\nrules = ['HCT-1', 'HCT-1']", "silent.rules", "a list of rule ids"),
+        ("[metrics]\nport = 65536", "metrics.port", "0 to 65535"),
+        ("[web]\ngovernance = 1", "web.governance", "true or false"),
         ("server = 1", "server", "expected a table"),
         ("port = 8000", "port", "unknown"),
     ],
@@ -175,7 +201,71 @@ def test_file_that_is_not_there(tmp_path):
 
 def test_every_field_can_be_set_and_is_checked():
     fields = [field for section in SECTIONS.values() for field in section.values()]
-    assert sorted(fields) == sorted(CHECKS) == sorted(Settings.__struct_fields__)
+    assert sorted(fields) == sorted(CHECKS)
+    assert sorted([*fields, "clients", "fhir_servers"]) == sorted(Settings.__struct_fields__)
+
+
+def test_every_setting_is_explained_where_it_stands():
+    """The module's docstring names each one, and shows its default."""
+    text = settings_module.__doc__ or ""
+    for section, known in SECTIONS.items():
+        for key in known:
+            assert re.search(rf"^    {key} = ", text, re.MULTILINE), f"{section}.{key}"
+
+
+CLIENTS_AND_SERVERS = """
+    [clients.epic]
+    issuer = "https://epic.example.org/oauth2"
+    jwks_url = "https://epic.example.org/keys"
+    tenant = "north"
+    [clients.sandbox]
+    issuer = "https://sandbox.cds-hooks.org"
+    jwks_file = "sandbox.json"
+    algorithms = ["ES384"]
+    [[fhir.servers]]
+    url = "https://ehr.example.org/fhir/R4/"
+    allow_private = true
+    [[fhir.servers]]
+    url = "http://127.0.0.1:8081/fhir"
+    allow_http = true
+"""
+
+
+def test_clients_and_servers(configure, tmp_path):
+    settings = configure(CLIENTS_AND_SERVERS)
+    assert settings.clients == (
+        Client("epic", "https://epic.example.org/oauth2", "https://epic.example.org/keys", tenant="north"),
+        Client(
+            "sandbox", "https://sandbox.cds-hooks.org", "", str(tmp_path / "sandbox.json"), algorithms=("ES384",)
+        ),
+    )
+    assert settings.fhir_servers == (
+        FhirServer("https://ehr.example.org/fhir/R4", allow_private=True),
+        FhirServer("http://127.0.0.1:8081/fhir", allow_http=True),
+    )
+
+
+def test_two_clients_need_different_issuers_or_tenants(configure):
+    table = "[clients.{}]\nissuer = 'x'\njwks_file = 'k'\ntenant = '{}'\n"
+    assert len(configure(table.format("a", "north") + table.format("b", "south")).clients) == 2
+    found = problems(configure, table.format("a", "north") + table.format("b", "north"))
+    assert [problem.split(": ")[0] for problem in found] == ["clients.a", "clients.b"]
+
+
+def test_every_setting_can_come_from_the_environment(configure):
+    settings = configure(
+        "[fhir]\ndeadline_ms = 100",
+        CDS_FHIR_DEADLINE_MS="200",
+        CDS_DATABASE_URL="sqlite:////var/lib/cds.sqlite3",
+        CDS_AUTH_REPORT_ONLY="True",
+        CDS_KNOWLEDGE_OVERLAY="overlay.yaml",
+    )
+    assert (settings.fhir_deadline_ms, settings.report_only) == (200, True)
+    assert settings.database_url == "sqlite:////var/lib/cds.sqlite3"
+    assert settings.overlay_path is not None
+    assert problems(load, {"CDS_AUTH_REPORT_ONLY": "1"}) == [
+        "environment: CDS_AUTH_REPORT_ONLY: expected true or false"
+    ]
 
 
 def test_settings_cannot_be_changed():

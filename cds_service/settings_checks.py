@@ -1,0 +1,103 @@
+"""What a setting's value may be: one `Check` for each kind of value, with the words that a mistake is told in."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
+
+GREATEST_PORT = 65_535
+SHORTEST_SECRET = 16
+SIGNATURES = (
+    *("ES256", "ES384", "ES512"),
+    *("RS256", "RS384", "RS512"),
+    *("PS256", "PS384", "PS512"),
+)
+"""Signature algorithms that a client may be allowed (CDS Hooks 2.0, Trusting CDS Clients); all asymmetric."""
+
+_ORIGIN = re.compile(r"https?://[a-z0-9.\-]+(:\d{1,5})?")
+
+
+class Check(NamedTuple):
+    """A kind of value: is one right, the words for what is expected, and its type."""
+
+    is_right: Callable[[Any], bool]
+    words: str
+    type: type = str
+
+
+def whole(least: int, greatest: int) -> Check:
+    """A whole number between two others, both included."""
+    words = f"a whole number from {least} to {greatest}"
+    return Check(lambda value: type(value) is int and least <= value <= greatest, words, int)
+
+
+def one_of(*values: str) -> Check:
+    """One of a few words."""
+    return Check(lambda value: value in values, " or ".join(f'"{value}"' for value in values))
+
+
+def _matching(pattern: str, words: str) -> Check:
+    compiled = re.compile(pattern)
+    return Check(lambda value: isinstance(value, str) and compiled.fullmatch(value) is not None, words)
+
+
+def _is_url(value: Any) -> bool:
+    try:
+        parts = urlsplit(value) if isinstance(value, str) and not re.search(r"[\s?#]", value) else None
+        return parts is not None and parts.scheme in ("http", "https") and bool(parts.hostname)
+    except ValueError:
+        return False
+
+
+def _is_bare_url(value: Any) -> bool:
+    return _is_url(value) and "@" not in value
+
+
+def _are_origins(value: Any) -> bool:
+    if not isinstance(value, list):
+        return False
+    return value == ["*"] or all(isinstance(item, str) and _ORIGIN.fullmatch(item) for item in value)
+
+
+def _is_zone(value: Any) -> bool:
+    try:
+        return isinstance(value, str) and ZoneInfo(value) is not None
+    except (KeyError, ValueError, OSError):  # no such zone; no possible name of a zone; a folder of zones
+        return False
+
+
+def _is_path(value: Any) -> bool:
+    return isinstance(value, str) and "\0" not in value and value.strip() == value
+
+
+def _are(value: Any, is_right: Callable[[Any], bool]) -> bool:
+    return isinstance(value, list) and all(is_right(item) for item in value) and len(set(value)) == len(value)
+
+
+YES_NO = Check(lambda value: type(value) is bool, "true or false", bool)
+HOST = _matching(r"[A-Za-z0-9.:\-]+", "a host name or an IP address")
+WORD = _matching(r"[a-z0-9_]*", 'the name of a guideline, such as "es2018", or ""')
+NAME = _matching(r"[a-z0-9][a-z0-9_\-]{0,39}", "up to 40 small letters, digits, '-' and '_'")
+ISSUER = _matching(r"\S+", "the exact text of the claim in the client's tokens")
+DATABASE = _matching(r"|(sqlite|postgresql\+psycopg)://\S*", '"sqlite:///…", "postgresql+psycopg://…" or ""')
+SECRET = _matching(rf"|.{{{SHORTEST_SECRET},}}", f'at least {SHORTEST_SECRET} characters, or ""')
+URL = Check(
+    lambda value: value == "" or _is_url(value), 'an absolute http or https URL without query and fragment, or ""'
+)
+ADDRESS = Check(_is_bare_url, "an absolute http or https URL without user, query and fragment")
+KEYS_URL = Check(_is_bare_url, "the absolute URL of a JWK Set")
+ZONE = Check(_is_zone, "an IANA time zone such as Europe/Berlin")
+PATH = Check(_is_path, 'the path of a file, or ""')
+FILE = Check(lambda value: _is_path(value) and value != "", "the path of a file")
+ORIGINS = Check(_are_origins, 'a list of origins such as "https://ehr.example.org", or ["*"] alone', tuple)
+RULE_IDS = Check(
+    lambda value: _are(value, lambda item: isinstance(item, str) and item != ""), "a list of rule ids", tuple
+)
+ALGORITHMS = Check(
+    lambda value: value != [] and _are(value, lambda item: item in SIGNATURES),
+    f"a list of some of {', '.join(SIGNATURES)}",
+    tuple,
+)
