@@ -24,6 +24,7 @@ from cds_service.knowledge.loader import load
 from cds_service.knowledge.model import Knowledge
 from cds_service.log import make_logger, place_of
 from cds_service.settings import Settings
+from cds_service.web import pages
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 """Methods that the log names; a client may invent any word."""
@@ -59,6 +60,7 @@ def create_app(
     app.config["MAX_CONTENT_LENGTH"] = settings.max_body
     desk = routes.make_desk(knowledge, settings.zone, settings.ehr_profile, clock)
     app.register_blueprint(routes.make_blueprint(desk))
+    app.register_blueprint(pages.make_blueprint())
     _add_health(app, knowledge.version)
     _add_errors(app)
     _add_frame(app, frozenset(settings.origins), log or sys.stdout)

@@ -1,0 +1,74 @@
+"""What every page for people shares: one base template, one style sheet, one file of words, one strict policy.
+
+A page is a blueprint of its own that answers with `render("its_template.html", …)`; the template extends
+`base.html`. All words stand in `words.yaml`, one section a page, and reach a template as `words`. Scripts are ES
+modules in `static/`; nothing is inline, nothing comes from another host, and no page needs a build step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+from flask import Blueprint, Response, current_app, render_template
+from jinja2 import StrictUndefined
+
+from cds_service import __version__
+
+FOLDER = Path(__file__).parent
+SELF = "'self'"
+NONE = "'none'"
+
+
+def make_blueprint() -> Blueprint:
+    """The static files at `/web/…`, and the templates of all pages."""
+    blueprint = Blueprint(
+        "web", __name__, template_folder="templates", static_folder="static", static_url_path="/web"
+    )
+
+    @blueprint.record_once
+    def be_strict(state: Any) -> None:
+        # A word that is missing is an error, never an empty place on a page.
+        state.app.jinja_env.undefined = StrictUndefined
+
+    return blueprint
+
+
+@cache
+def words() -> Mapping[str, Any]:
+    """The words of all pages, by section."""
+    loaded: dict[str, Any] = yaml.safe_load((FOLDER / "words.yaml").read_text(encoding="utf-8"))
+    return loaded
+
+
+def policy(*, connect: Iterable[str] = (), ancestors: Iterable[str] = ()) -> str:
+    """The Content-Security-Policy of a page: everything from here, nothing inline.
+
+    `connect`: further origins that its scripts may call. `ancestors`: origins that may show it in a frame.
+    """
+    parts = {
+        "default-src": NONE,
+        "script-src": SELF,
+        "style-src": SELF,
+        "img-src": SELF,
+        "connect-src": " ".join((SELF, *connect)),
+        "form-action": SELF,
+        "base-uri": NONE,
+        "frame-ancestors": " ".join(ancestors) or NONE,
+        "require-trusted-types-for": "'script'",
+    }
+    return "; ".join(f"{name} {value}" for name, value in parts.items())
+
+
+def render(template: str, *, csp: str = "", **values: Any) -> Response:
+    """A page. `csp` '': the policy without any exception."""
+    html = render_template(
+        template, words=words(), version=__version__, served=current_app.view_functions.keys(), **values
+    )
+    response = Response(html, mimetype="text/html")
+    response.headers["Content-Security-Policy"] = csp or policy()
+    response.headers["Cross-Origin-Opener-Policy"] = "same-origin"
+    return response
