@@ -38,7 +38,7 @@ endif
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test lint format types browser lock wheel bench clean python
+.PHONY: help run test lint format types browser postgres lock wheel bench clean python
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -46,7 +46,7 @@ help: ## show this list
 run: $(RUNTIME) ## start the service on HOST:PORT, setting up what is missing
 	@$(BIN)/cds-service serve --host "$(HOST)" --port "$(PORT)"
 
-test: $(DEV) browser lint types ## lint, types, then all tests; sets up what is missing, Chromium too
+test: $(DEV) browser postgres lint types ## lint, types, then all tests; sets up what is missing, Chromium and PostgreSQL too
 	@$(BIN)/pytest --numprocesses=auto --dist=loadfile $(ARGS)
 
 lint: $(DEV) ## ruff: rules and format
@@ -106,13 +106,19 @@ $(DEV): $(BARE) requirements-dev.lock requirements.lock pyproject.toml
 	@$(INSTALL) $(PROJECT)
 	@touch $(RUNTIME) $@
 
-# Chromium comes from Debian's packages where we may install them without asking anybody. Where it stays missing,
-# the tests in a browser say so themselves: skipped by name, failed where CI=true.
+# Chromium and PostgreSQL come from Debian's packages where we may install them without asking anybody. Where one stays
+# missing, the tests that need it say so themselves: skipped by name, failed where CI=true.
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo "sudo --non-interactive")
-browser:
-	@command -v chromium >/dev/null || ! command -v apt-get >/dev/null || ! $(SUDO) true 2>/dev/null || { \
-		echo "Installing Chromium for the tests in a browser"; \
+# $(call DEBIAN,command that tells that it is there,package,name)
+DEBIAN = { $(1); } >/dev/null 2>&1 || ! command -v apt-get >/dev/null || ! $(SUDO) true 2>/dev/null || { \
+		echo "Installing $(3) for the tests"; \
 		$(SUDO) apt-get --quiet=2 update && \
 		$(SUDO) env DEBIAN_FRONTEND=noninteractive \
-			apt-get --quiet=2 --yes --no-install-recommends install chromium >/dev/null; \
-	} || echo "make: Chromium could not be installed" >&2
+			apt-get --quiet=2 --yes --no-install-recommends install $(2) >/dev/null; \
+	} || echo "make: $(3) could not be installed" >&2
+
+browser:
+	@$(call DEBIAN,command -v chromium,chromium,Chromium)
+
+postgres:
+	@$(call DEBIAN,command -v initdb || ls /usr/lib/postgresql/*/bin/initdb,postgresql,PostgreSQL)

@@ -22,7 +22,9 @@ from rich.text import Text
 
 from cds_service import __version__
 from cds_service.app import knowledge_of, now_utc
+from cds_service.cli_database import database, upgrade_database
 from cds_service.cli_knowledge import explain, knowledge
+from cds_service.feedback.errors import DatabaseError
 from cds_service.hooks.discovery import SERVICES
 from cds_service.knowledge.loader import load as load_knowledge
 from cds_service.knowledge.model import HookName
@@ -46,7 +48,7 @@ SANDBOX = "https://sandbox.cds-hooks.org/"
 TRY = "hematocrit-high"
 """The example that the first words point to."""
 
-MISTAKES = (SettingsError, KnowledgeError, ScenarioError, OSError)
+MISTAKES = (SettingsError, KnowledgeError, ScenarioError, DatabaseError, OSError)
 """Errors whose message is meant for whoever runs the command."""
 
 
@@ -87,6 +89,7 @@ def cli(context: click.Context) -> None:
 
 cli.add_command(knowledge)
 cli.add_command(explain)
+cli.add_command(database)
 
 
 # -- serve -------------------------------------------------------------------------------------------
@@ -103,6 +106,7 @@ def serve(host: str | None, port: int | None, workers: int) -> None:
     settings = load_settings(os.environ)
     knowledge_of(settings, now_utc().astimezone(settings.zone).date())
     _require_free(settings)
+    upgrade_database(settings.database_url)  # the workers only look whether that was done
     _welcome(settings)
     from granian import Granian
     from granian.constants import Interfaces

@@ -1,0 +1,171 @@
+"""The database: opened, brought up to date, written by one at a time.
+
+    engine = connect(settings.database_url)      no file is opened yet
+    upgrade(engine)                              before the workers start; safe if several start at once
+    check(engine)                                in each worker: DatabaseError if the tables are not ours
+    with writing(engine) as connection: ...      committed at the end; one writer at a time
+
+SQLite by default, in a file with a write-ahead log beside it: readers do not wait for the writer, and what was
+committed outlives the process. `sqlite://` is a database in memory that ends with the process. PostgreSQL through
+psycopg, with the URL `postgresql+psycopg://…`.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event, inspect, select, text
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy.pool import QueuePool
+
+from cds_service.feedback.errors import DatabaseError
+from cds_service.feedback.tables import REVISION, SECRETS
+
+DEFAULT_URL = "sqlite:///cds-service.sqlite3"
+MIGRATIONS = Path(__file__).with_name("migrations")
+PATIENT_KEY = "patient key"
+KEY_BYTES = 32
+
+_BUSY_MS = 5000
+"""How long SQLite waits for another writer."""
+_CONNECT_SECONDS = 3
+_LOCK = 5_028_911_402_773_310_481
+"""Any number: the lock of PostgreSQL that all writers of this service take."""
+
+
+def connect(url: str) -> Engine:
+    """The engine of a database; '' is the file `cds-service.sqlite3` in the working directory.
+
+    Nothing is opened yet. Raises DatabaseError if the URL cannot be read or its driver is not installed.
+    """
+    try:
+        parsed = make_url(url or DEFAULT_URL)
+        if parsed.get_backend_name() == "sqlite":
+            return _sqlite(parsed.database or "")
+        return create_engine(
+            parsed,
+            pool_pre_ping=True,
+            hide_parameters=True,
+            connect_args={"connect_timeout": _CONNECT_SECONDS, "options": "-c statement_timeout=5000"},
+        )
+    except ModuleNotFoundError as error:
+        raise DatabaseError(f"database url: needs {error.name}; install cds-service[postgres]") from error
+    except ArgumentError as error:
+        raise DatabaseError("database url: cannot be read") from error
+
+
+def _sqlite(file: str) -> Engine:
+    in_memory = file in ("", ":memory:")
+    # A database in memory is its one connection, which all threads then use in turn.
+    sizes = {"pool_size": 1, "max_overflow": 0} if in_memory else {}
+    engine = create_engine(
+        "sqlite://" if in_memory else f"sqlite:///{file}",
+        poolclass=QueuePool,
+        connect_args={"check_same_thread": False, "timeout": _BUSY_MS / 1000},
+        hide_parameters=True,
+        **sizes,
+    )
+    event.listen(engine, "connect", _prepare)
+    event.listen(engine, "begin", _begin)
+    return engine
+
+
+def _prepare(connection: Any, _record: Any) -> None:
+    # The driver's own idea of when a transaction begins would leave DDL and reads outside; `_begin` says it.
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    for pragma in ("journal_mode=WAL", "synchronous=NORMAL", f"busy_timeout={_BUSY_MS}", "foreign_keys=ON"):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _begin(connection: Connection) -> None:
+    # A transaction that reads first and writes then cannot wait for another writer: it must say so at once.
+    write = connection.get_execution_options().get("writes", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+
+
+@contextmanager
+def writing(engine: Engine) -> Iterator[Connection]:
+    """A transaction that writes, one at a time over all processes; committed at the end, rolled back on error."""
+    with engine.connect().execution_options(writes=True) as connection, connection.begin():
+        if connection.dialect.name == "postgresql":
+            connection.execute(text("SELECT pg_advisory_xact_lock(:number)"), {"number": _LOCK})
+        yield connection
+
+
+def upgrade(engine: Engine) -> bool:
+    """Bring the tables up to date; True if anything was to do. Raises DatabaseError.
+
+    Several processes may do so at once: the first one works, the others wait for it and find nothing to do.
+    """
+    try:
+        with writing(engine) as connection:
+            if _revision(connection) == REVISION:
+                return False
+            _migrate(connection)
+            _make_key(connection)
+            return True
+    except (SQLAlchemyError, OSError) as error:
+        raise DatabaseError(f"database: cannot be opened or changed ({_reason(error)})") from error
+
+
+def check(engine: Engine) -> None:
+    """Raise DatabaseError if the database cannot be read or its tables are not those of this version."""
+    try:
+        with engine.connect() as connection:
+            found = _revision(connection)
+    except (SQLAlchemyError, OSError) as error:
+        raise DatabaseError(f"database: cannot be read ({_reason(error)})") from error
+    if found != REVISION:
+        raise DatabaseError(
+            f"database: has {f'the tables of revision {found}' if found else 'no tables yet'}, this version of the "
+            f"service needs {REVISION}: run cds-service database upgrade"
+        )
+
+
+def patient_key(engine: Engine, given: str) -> bytes:
+    """The key of the hashes that stand for patients: `given`, or if that is '' the one made with the tables."""
+    if given:
+        return given.encode()
+    with engine.connect() as connection:
+        key: bytes = connection.execute(select(SECRETS.c.value).where(SECRETS.c.name == PATIENT_KEY)).scalar_one()
+    return key
+
+
+def _revision(connection: Connection) -> str:
+    """Id of the migration that the tables have; '' if there are none."""
+    if not inspect(connection).has_table("alembic_version"):
+        return ""
+    return connection.execute(text("SELECT version_num FROM alembic_version")).scalar() or ""
+
+
+def _migrate(connection: Connection) -> None:
+    # Alembic is a tenth of a second of start-up, and seldom there is anything to do.
+    from alembic import command
+    from alembic.config import Config
+    from alembic.util import CommandError
+
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+    config.attributes["connection"] = connection
+    try:
+        command.upgrade(config, "head")
+    except CommandError as error:
+        raise DatabaseError("database: its tables are of a later version of this service") from error
+
+
+def _make_key(connection: Connection) -> None:
+    known = connection.execute(select(SECRETS.c.name).where(SECRETS.c.name == PATIENT_KEY)).first()
+    if known is None:
+        connection.execute(SECRETS.insert().values(name=PATIENT_KEY, value=secrets.token_bytes(KEY_BYTES)))
+
+
+def _reason(error: Exception) -> str:
+    """What the driver says, without the statement and its values; no URL, which may hold a password."""
+    return str(getattr(error, "orig", None) or type(error).__name__).strip().splitlines()[0]

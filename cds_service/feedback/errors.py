@@ -1,0 +1,5 @@
+"""The one error of the database; apart from it, so that a command that needs no database loads none."""
+
+
+class DatabaseError(Exception):
+    """The database cannot be used; the message is one sentence for whoever runs the service."""
