@@ -63,7 +63,7 @@ types: $(DEV) ## mypy
 wheel: $(DEV) ## build the wheel into dist/
 	@$(BIN)/python -m build --wheel --no-isolation --outdir dist
 
-bench: $(DEV) ## the speed benchmark
+bench: $(DEV) ## speed beside baselines: ARGS="--sizes 50,200 --baselines typed --rounds 5"
 	@$(BIN)/python -m bench $(ARGS)
 
 # Development first: it has the narrower choice, and the two locks must agree. --no-config: not this machine's settings.
@@ -77,7 +77,7 @@ lock: ## write both lock files anew (needs uv); ARGS=--upgrade for newer version
 
 clean: ## remove the environment, caches and built files
 	@! $(IS_VENV) || rm -rf $(VENV)
-	@rm -rf dist .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	@rm -rf dist .bench bench.json .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 python:

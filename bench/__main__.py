@@ -1,128 +1,168 @@
-"""CPU per request of one patient-view, beside Flask + orjson that judges nothing, in rounds within one run.
+"""CPU, latency and throughput of one patient-view, beside baselines, in rounds within one run.
 
-    python -m bench [--observations 200] [--requests 300] [--rounds 3]
+    python -m bench [--sizes 10,50,200,1000] [--baselines floor,typed,express,naive,healthchain] [--rounds 2]
 
-Each server runs alone, one granian worker, one caller on a kept-alive connection. CPU is user + system time of the
-server's processes, read from the kernel before and after. Trust the ratio; the figures themselves move with the
-machine.
+Each server runs alone on one core (with taskset), the callers on the others. Of all rounds the best counts: what
+else runs on the machine can only add. Trust the ratios; the figures themselves move with the machine.
 """
 
 from __future__ import annotations
 
-import http.client
 import os
-import subprocess
-import sys
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from datetime import date
+import platform
+import random
+import tempfile
+from datetime import UTC, date, datetime
 from pathlib import Path
+from statistics import fmean
 
 import click
-import orjson
+import msgspec
+from rich.console import Console
+from rich.table import Table
 
 from bench.bodies import build
+from bench.load import Figures, measure, resident_mb, running, settle
+from bench.servers import SERVERS, Server, SkippedError, environment
 from cds_service.hooks.prefetch import build_expected
 from cds_service.knowledge.loader import load
 
-PORT = 8765
-START_SECONDS = 20
-TICKS = os.sysconf("SC_CLK_TCK")
-SERVERS = {"floor": "bench.floor:app", "service": "cds_service.wsgi:app"}
-PATH = "/cds-services/hormone-therapy-patient-view"
+FLOOR = "floor"
+SMALL = "50"
+"""Observations of the body that the growth is told from."""
+NAMES = ",".join(server.name for server in SERVERS if server.name != "service")
 
 
-@contextmanager
-def serving(target: str) -> Iterator[subprocess.Popen[bytes]]:
-    """A granian server of one worker for the WSGI application `module:name`."""
-    command = [
-        sys.executable,
-        "-m",
-        "granian",
-        "--interface",
-        "wsgi",
-        "--port",
-        str(PORT),
-        "--no-access-log",
-        target,
-    ]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        yield process
-    finally:
-        process.terminate()
-        process.wait(timeout=START_SECONDS)
+class Result(msgspec.Struct):
+    """The best of all rounds of one server."""
 
-
-def connect(process: subprocess.Popen[bytes], body: bytes) -> http.client.HTTPConnection:
-    """A connection on which the server has answered once with 200."""
-    deadline = time.monotonic() + START_SECONDS
-    while time.monotonic() < deadline:
-        if process.poll() is not None:
-            raise click.ClickException("the server did not start")
-        connection = http.client.HTTPConnection("127.0.0.1", PORT, timeout=START_SECONDS)
-        try:
-            call(connection, body)
-        except ConnectionError:
-            time.sleep(0.05)
-        else:
-            return connection
-    raise click.ClickException("the server did not answer in time")
-
-
-def call(connection: http.client.HTTPConnection, body: bytes) -> bytes:
-    """One hook call; the body of its answer."""
-    connection.request("POST", PATH, body, {"Content-Type": "application/json"})
-    answer = connection.getresponse()
-    content = answer.read()
-    if answer.status != http.client.OK:
-        raise click.ClickException(f"answer {answer.status}: {content[:300]!r}")
-    return content
-
-
-def cpu_seconds(process: subprocess.Popen[bytes]) -> float:
-    """User and system time of a process and its children so far."""
-    pids = [process.pid]
-    for pid in pids:
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text()
-        pids.extend(int(child) for child in children.split())
-    total = 0
-    for pid in pids:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        total += int(fields[11]) + int(fields[12])
-    return total / TICKS
-
-
-def measure(target: str, body: bytes, requests: int) -> tuple[float, int]:
-    """CPU in microseconds per request, and the number of cards in the answer."""
-    with serving(target) as process:
-        connection = connect(process, body)
-        for _ in range(requests // 5):
-            call(connection, body)
-        before = cpu_seconds(process)
-        for _ in range(requests):
-            content = call(connection, body)
-        used = cpu_seconds(process) - before
-    return used / requests * 1e6, len(orjson.loads(content)["cards"])
+    name: str
+    about: str
+    start_ms: float
+    resident_mb: float
+    figures: dict[str, Figures]
+    """By number of Observations."""
 
 
 @click.command()
-@click.option("--observations", default=200, show_default=True)
-@click.option("--requests", default=300, show_default=True)
-@click.option("--rounds", default=3, show_default=True)
-def main(observations: int, requests: int, rounds: int) -> None:
-    """Print CPU per request of the service and of the baseline, least of all rounds, and their ratio."""
-    knowledge = load()
-    body = build(knowledge, build_expected(knowledge, "patient-view"), observations, date.today())
-    click.echo(f"{observations} Observations, {len(body)} bytes")
-    best: dict[str, float] = {}
-    for _ in range(rounds):
-        for name, target in SERVERS.items():
-            used, cards = measure(target, body, requests)
-            best[name] = min(used, best.get(name, used))
-            click.echo(f"  {name:8} {used:8.0f} us CPU a request, {cards} card(s)")
-    click.echo(f"service / floor = {best['service'] / best['floor']:.2f}")
+@click.option("--sizes", default="10,50,200,1000", show_default=True, help="Observations in the body.")
+@click.option("--baselines", default=NAMES, show_default=True, help="Beside the service.")
+@click.option("--rounds", default=2, show_default=True)
+@click.option("--seconds", default=1.0, show_default=True, help="For each measurement.")
+@click.option("--callers", default=8, show_default=True, help="At once, for the throughput.")
+@click.option("--out", default="bench.json", show_default=True, type=click.Path(path_type=Path), help="JSON.")
+def main(sizes: str, baselines: str, rounds: int, seconds: float, callers: int, out: Path) -> None:
+    """Print the figures of the service and of the baselines, and their ratios to the floor."""
+    bodies = make_bodies([int(size) for size in sizes.split(",")])
+    wanted = {"service", FLOOR, *baselines.split(",")}
+    pinned = settle()
+    results: dict[str, Result] = {}
+    skipped: dict[str, str] = {}
+    console = Console(stderr=True)
+    for number in range(rounds):
+        chosen = [server for server in SERVERS if server.name in wanted and server.name not in skipped]
+        for server in random.sample(chosen, len(chosen)):
+            console.print(f"round {number + 1} of {rounds}: {server.name}", style="dim")
+            try:
+                result = run(server, bodies, seconds, callers, pinned)
+            except SkippedError as reason:
+                skipped[server.name] = str(reason)
+                continue
+            results[server.name] = better(result, results.get(server.name))
+    show(results, list(bodies))
+    for name, reason in skipped.items():
+        click.echo(f"{name} skipped: {reason}")
+    out.write_bytes(msgspec.json.format(msgspec.json.encode(document(results, skipped, bodies)), indent=1))
+    click.echo(f"written to {out}")
+
+
+def make_bodies(sizes: list[int]) -> dict[str, bytes]:
+    """The bodies by number of Observations."""
+    expected = build_expected(load(), "patient-view")
+    return {str(size): build(expected, size, date.today()) for size in sizes}
+
+
+def run(server: Server, bodies: dict[str, bytes], seconds: float, callers: int, pinned: list[str]) -> Result:
+    """Start a server, call it with each body, stop it."""
+    smallest = min(bodies.values(), key=len)
+    with (
+        tempfile.TemporaryDirectory() as scratch,
+        running(server, smallest, environment(Path(scratch)), pinned) as started,
+    ):
+        figures = {size: measure(started, body, seconds, callers) for size, body in bodies.items()}
+        memory = resident_mb(started.process.pid)
+        return Result(server.name, server.about, started.start_ms, memory, figures)
+
+
+def better(new: Result, old: Result | None) -> Result:
+    """Of each figure the better one; of memory the larger one."""
+    if old is None:
+        return new
+    return Result(
+        new.name,
+        new.about,
+        min(new.start_ms, old.start_ms),
+        max(new.resident_mb, old.resident_mb),
+        {size: _better(new.figures[size], old.figures[size]) for size in new.figures},
+    )
+
+
+def _better(new: Figures, old: Figures) -> Figures:
+    return Figures(
+        min(new.cpu_us, old.cpu_us),
+        min(new.p50_ms, old.p50_ms),
+        min(new.p99_ms, old.p99_ms),
+        max(new.per_second, old.per_second),
+        new.cards,
+    )
+
+
+def show(results: dict[str, Result], sizes: list[str]) -> None:
+    """One table a size, and one of what does not depend on it."""
+    console = Console(width=100)
+    for size in sizes:
+        floor = results[FLOOR].figures[size]
+        table = Table("", "CPU us", "x floor", "p50 ms", "x floor", "p99 ms", "per s", "x floor", "cards")
+        table.title = f"{size} Observations"
+        for name in (server.name for server in SERVERS if server.name in results):
+            own = results[name].figures[size]
+            table.add_row(
+                name,
+                f"{own.cpu_us:.0f}",
+                f"{own.cpu_us / floor.cpu_us:.2f}",
+                f"{own.p50_ms:.2f}",
+                f"{own.p50_ms / floor.p50_ms:.2f}",
+                f"{own.p99_ms:.2f}",
+                f"{own.per_second:.0f}",
+                f"{own.per_second / floor.per_second:.2f}",
+                str(own.cards),
+            )
+        console.print(table)
+    few, many = SMALL if SMALL in sizes else sizes[0], sizes[-1]
+    table = Table("", "start ms", "resident MB", f"CPU({many})/CPU({few})")
+    for name in (server.name for server in SERVERS if server.name in results):
+        result = results[name]
+        growth = result.figures[many].cpu_us / result.figures[few].cpu_us
+        table.add_row(name, f"{result.start_ms:.0f}", f"{result.resident_mb:.0f}", f"{growth:.1f}")
+    console.print(table)
+
+
+def document(results: dict[str, Result], skipped: dict[str, str], bodies: dict[str, bytes]) -> dict[str, object]:
+    """Everything as data, with what is needed to compare it with another run."""
+    floor = results[FLOOR].figures
+    ratios = {
+        name: {size: own.cpu_us / floor[size].cpu_us for size, own in result.figures.items()}
+        for name, result in results.items()
+    }
+    return {
+        "when": datetime.now(UTC),
+        "machine": {"system": platform.platform(), "cores": os.cpu_count(), "python": platform.python_version()},
+        "load": fmean(os.getloadavg()),
+        "bytes": {size: len(body) for size, body in bodies.items()},
+        "cpu_ratio_to_floor": ratios,
+        "results": results,
+        "skipped": skipped,
+    }
 
 
 if __name__ == "__main__":

@@ -1,30 +1,21 @@
-"""The baseline: Flask and orjson, decoding the whole body, judging nothing, answering one fixed card."""
+"""The floor: Flask and orjson. The whole body is decoded, one rule looks at it, nothing is checked."""
 
 from __future__ import annotations
-
-import gc
 
 import orjson
 from flask import Flask, Response, request
 
-app = Flask(__name__)
+from bench.baseline import cards_for, newest_hematocrit, settle_memory
 
-CARD = {
-    "summary": "A fixed card",
-    "indicator": "info",
-    "source": {"label": "Baseline"},
-    "detail": "This service decodes the request and judges nothing.",
-}
+app = Flask(__name__)
 
 
 @app.post("/cds-services/<service>")
 def answer(service: str) -> Response:
-    """Decode the body and answer the fixed card."""
+    """Decode the body and judge one result."""
     del service
-    orjson.loads(request.get_data(cache=False))
-    return Response(orjson.dumps({"cards": [CARD]}), mimetype="application/json")
+    value = newest_hematocrit(orjson.loads(request.get_data(cache=False))["prefetch"])
+    return Response(orjson.dumps({"cards": cards_for(value)}), mimetype="application/json")
 
 
-gc.collect()
-gc.freeze()
-gc.set_threshold(50_000, 20, 50)
+settle_memory()

@@ -1,0 +1,214 @@
+"""One server at a time: started on a core of its own, called, and its CPU time read from the kernel."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+
+from bench.servers import Server
+
+START_SECONDS = 30
+MICRO, MILLI, NANO = 1e6, 1e3, 1e-9
+WARM_UP_CALLS = 20
+WARM_UP_SECONDS = 0.5
+PERCENTILE = 0.99
+PARTS = 5
+"""Parts of one measurement; what else runs on the machine disturbs some of them less than others."""
+
+
+class Figures(msgspec.Struct):
+    """What one server did with one body in one round."""
+
+    cpu_us: float
+    """User and system time of all its processes a request, in microseconds: the best of the parts of a round."""
+    p50_ms: float
+    p99_ms: float
+    """Of one caller."""
+    per_second: float
+    """Requests answered a second, with several callers."""
+    cards: int
+
+
+class Running(msgspec.Struct):
+    """A server that has answered once."""
+
+    server: Server
+    process: subprocess.Popen[bytes]
+    port: int
+    start_ms: float
+    """From the start of the process to its first answer."""
+
+
+def free_port() -> int:
+    """A port on which nobody listens."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def settle() -> list[str]:
+    """Keep this process, the callers, off one core; the command that puts a server on that one.
+
+    [] where a process cannot be tied to a core, or there is only one.
+    """
+    if not shutil.which("taskset"):
+        return []
+    *others, last = sorted(os.sched_getaffinity(0))
+    if not others:
+        return []
+    os.sched_setaffinity(0, others)
+    return ["taskset", "--cpu-list", str(last)]
+
+
+@contextmanager
+def running(server: Server, body: bytes, environment: Mapping[str, str], pinned: list[str]) -> Iterator[Running]:
+    """The server, from its first answer on. Raises SkippedError if it cannot be had, RuntimeError if it fails."""
+    port = free_port()
+    command = [*pinned, *server.command(port)]
+    begun = time.perf_counter()
+    process = subprocess.Popen(
+        command, cwd=server.folder, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    try:
+        _wait(server, process, port, body)
+        yield Running(server, process, port, (time.perf_counter() - begun) * MILLI)
+    finally:
+        process.terminate()
+        try:
+            process.wait(timeout=START_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _wait(server: Server, process: subprocess.Popen[bytes], port: int, body: bytes) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            with Caller(server, port, body) as caller:
+                caller.call()
+                return
+        except ConnectionError:
+            time.sleep(0.002)
+    raise RuntimeError(f"{server.name}: the server did not start: {' '.join(process.args)}")  # type: ignore[arg-type]
+
+
+class Caller:
+    """One caller on a kept-alive connection."""
+
+    def __init__(self, server: Server, port: int, body: bytes) -> None:
+        head = (
+            f"POST {server.path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n"
+            f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+        )
+        self._request = head.encode() + body
+        self._socket = socket.create_connection(("127.0.0.1", port), timeout=START_SECONDS)
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def __enter__(self) -> Caller:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._socket.close()
+
+    def call(self) -> bytes:
+        """One hook call; the body of its answer. Raises RuntimeError if it is not 200."""
+        self._socket.sendall(self._request)
+        answer = http.client.HTTPResponse(self._socket, method="POST")
+        answer.begin()
+        content = answer.read()
+        if answer.status != http.client.OK:
+            raise RuntimeError(f"answer {answer.status}: {content[:300]!r}")
+        return content
+
+    def repeat(self, seconds: float) -> list[float]:
+        """Call for so long, at least once; how long each call took, in seconds."""
+        taken = []
+        end = time.perf_counter() + seconds
+        before = time.perf_counter()
+        while before < end or not taken:
+            self.call()
+            after = time.perf_counter()
+            taken.append(after - before)
+            before = after
+        return taken
+
+
+def measure(running: Running, body: bytes, seconds: float, callers: int) -> Figures:
+    """Call with one caller, then with several, for so many seconds each."""
+    taken: list[float] = []
+    costs: list[float] = []
+    with Caller(running.server, running.port, body) as caller:
+        _warm_up(caller)
+        for _ in range(PARTS):
+            before = cpu_seconds(running.process.pid)
+            part = caller.repeat(seconds / PARTS)
+            costs.append((cpu_seconds(running.process.pid) - before) / len(part))
+            taken.extend(part)
+        cards = msgspec.json.decode(caller.call())["cards"]
+    taken.sort()
+    return Figures(
+        cpu_us=min(costs) * MICRO,
+        p50_ms=taken[len(taken) // 2] * MILLI,
+        p99_ms=taken[min(int(len(taken) * PERCENTILE), len(taken) - 1)] * MILLI,
+        per_second=_throughput(running, body, seconds, callers),
+        cards=len(cards),
+    )
+
+
+def _warm_up(caller: Caller) -> None:
+    end = time.perf_counter() + WARM_UP_SECONDS
+    for _ in range(WARM_UP_CALLS):
+        caller.call()
+        if time.perf_counter() > end:
+            break
+
+
+def _throughput(running: Running, body: bytes, seconds: float, callers: int) -> float:
+    made = [Caller(running.server, running.port, body) for _ in range(callers)]
+    begun = time.perf_counter()
+    with ThreadPoolExecutor(callers) as pool:
+        counts = list(pool.map(lambda caller: len(caller.repeat(seconds)), made))
+    took = time.perf_counter() - begun
+    for caller in made:
+        caller.__exit__()
+    return sum(counts) / took
+
+
+# -- what the kernel knows -----------------------------------------------------------------------------
+
+
+def _tree(pid: int) -> list[int]:
+    """A process and all its children."""
+    pids = [pid]
+    for parent in pids:
+        for children in Path(f"/proc/{parent}/task").glob("*/children"):
+            pids.extend(map(int, children.read_text().split()))
+    return pids
+
+
+def cpu_seconds(pid: int) -> float:
+    """User and system time of a process and its children so far; threads that have ended are not in it."""
+    tasks = (task for each in _tree(pid) for task in Path(f"/proc/{each}/task").glob("*/schedstat"))
+    return sum(int(task.read_text().split()[0]) for task in tasks) * NANO
+
+
+def resident_mb(pid: int) -> float:
+    """Memory of the largest process, in MB: the worker's."""
+    most = 0
+    for each in _tree(pid):
+        for line in Path(f"/proc/{each}/status").read_text().splitlines():
+            if line.startswith("VmRSS:"):
+                most = max(most, int(line.split()[1]))
+    return most / 1024
