@@ -16,7 +16,7 @@ from cds_service.chart import Chart, Patient
 from cds_service.fhir.expected import Expected
 from cds_service.hooks.errors import HookError, IssueType, Problem
 from cds_service.knowledge.model import HookName, Knowledge
-from cds_service.knowledge.needs import markers_needed
+from cds_service.knowledge.needs import doses_needed, markers_needed
 
 PATIENT = "{{context.patientId}}"
 LONGEST = 2000
@@ -63,7 +63,18 @@ def build_expected(knowledge: Knowledge, hook: str) -> tuple[Expected, ...]:
             f"ServiceRequest?patient={PATIENT}&status=active,on-hold,draft&_sort=-authored&_count={ENTRIES}",
             "orders",
         ),
+        *_doses(knowledge),
     )
+
+
+def _doses(knowledge: Knowledge) -> Iterator[Expected]:
+    """When doses were given. Without it a card lacks a remark and no verdict: it covers nothing."""
+    if doses_needed(knowledge):
+        yield _search(
+            "medicationAdministrations",
+            f"MedicationAdministration?patient={PATIENT}"
+            f"&_include=MedicationAdministration:medication&_sort=-effective-time&_count={ENTRIES}",
+        )
 
 
 def _search(key: str, template: str, *covers: str) -> Expected:

@@ -1,4 +1,4 @@
-"""Which results the rules look at: what the prefetch has to bring."""
+"""What the rules look at, and so what the prefetch has to bring."""
 
 from __future__ import annotations
 
@@ -26,6 +26,23 @@ def markers_needed(knowledge: Knowledge) -> frozenset[str]:
             found.update(named(item.when), test.brings, test.same_day, *test.done_by)
     found.update(key for key, marker in knowledge.markers.items() if marker.counts_as in found)
     return frozenset(found & knowledge.markers.keys())
+
+
+def doses_needed(knowledge: Knowledge) -> bool:
+    """True if an active rule asks when a dose was given, which only a MedicationAdministration tells."""
+    return any(
+        field == "after_dose" for rule in knowledge.rules if rule.status == "active" for field in _fields(rule.spec)
+    )
+
+
+def _fields(tree: Any) -> Iterator[str]:
+    """Names of all fields, anywhere in a tree of mappings and lists."""
+    if isinstance(tree, Mapping):
+        yield from tree
+        tree = tuple(tree.values())
+    if isinstance(tree, list | tuple):
+        for part in tree:
+            yield from _fields(part)
 
 
 def _items(protocol: Protocol) -> Iterator[Item]:

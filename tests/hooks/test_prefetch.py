@@ -23,11 +23,13 @@ R4 = {
     "Condition": ({"patient"}, {"recorded-date"}),
     "Procedure": ({"patient"}, {"date"}),
     "ServiceRequest": ({"patient", "status"}, {"authored"}),
+    "MedicationAdministration": ({"patient"}, {"effective-time"}),
 }
 CONTROL = {"_sort", "_count", "_include"}
 INCLUDES = {
     "MedicationRequest": "MedicationRequest:medication",
     "MedicationStatement": "MedicationStatement:medication",
+    "MedicationAdministration": "MedicationAdministration:medication",
 }
 
 
@@ -136,7 +138,14 @@ def test_areas_that_the_other_keys_cover(expected):
         "conditions": {"conditions"},
         "procedures": {"procedures"},
         "serviceRequests": {"orders"},
+        "medicationAdministrations": set(),
     }
+
+
+def test_doses_are_asked_for_while_a_rule_asks_for_them(knowledge):
+    others = tuple(rule for rule in knowledge.rules if rule.id != "INT-PEAK")
+    keys = [item.key for item in build_expected(msgspec.structs.replace(knowledge, rules=others), "patient-view")]
+    assert "medicationAdministrations" not in keys
 
 
 # -- the codes ---------------------------------------------------------------------------------------
