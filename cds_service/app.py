@@ -23,6 +23,7 @@ from cds_service.hooks import errors, headers, routes
 from cds_service.knowledge.loader import load
 from cds_service.knowledge.model import Knowledge
 from cds_service.log import make_logger, place_of
+from cds_service.metrics import Tally
 from cds_service.settings import Settings
 from cds_service.web import pages
 
@@ -46,11 +47,13 @@ def create_app(
     knowledge: Knowledge | None = None,
     clock: Callable[[], datetime] = now_utc,
     log: TextIO | None = None,
+    tally: Tally | None = None,
 ) -> Flask:
     """The service as a WSGI application.
 
     `knowledge` None: what is shipped, with the site's guideline and overlay as the settings name them, as they
-    hold today. `log` None: standard output. Raises KnowledgeError if the knowledge is at fault.
+    hold today. `log` None: standard output. `tally` None: nothing is counted. Raises KnowledgeError if the
+    knowledge is at fault.
     """
     knowledge = knowledge or knowledge_of(settings, clock().astimezone(settings.zone).date())
     app = Flask("cds_service", static_folder=None)
@@ -63,7 +66,7 @@ def create_app(
     app.register_blueprint(pages.make_blueprint())
     _add_health(app, knowledge.version)
     _add_errors(app)
-    _add_frame(app, frozenset(settings.origins), log or sys.stdout)
+    _add_frame(app, frozenset(settings.origins), log or sys.stdout, tally)
     return app
 
 
@@ -94,7 +97,7 @@ def _add_errors(app: Flask) -> None:
         return errors.crash_outcome()
 
 
-def _add_frame(app: Flask, origins: frozenset[str], log: TextIO) -> None:
+def _add_frame(app: Flask, origins: frozenset[str], log: TextIO, tally: Tally | None) -> None:
     """What happens before and after every call."""
     logger = make_logger(log)
 
@@ -112,7 +115,9 @@ def _add_frame(app: Flask, origins: frozenset[str], log: TextIO) -> None:
         headers.add_security(response)
         response.headers.add(headers.REQUEST_ID, facts["request"])
         if request.endpoint != "health":
-            ms = round((perf_counter() - g.began) * 1000, 2)
+            seconds = perf_counter() - g.began
+            if tally:
+                tally.call(facts, response.status_code, seconds)
             level = "error" if "error" in facts else "warning" if facts.get("failed") else "info"
-            getattr(logger, level)("call", status=response.status_code, ms=ms, **facts)
+            getattr(logger, level)("call", status=response.status_code, ms=round(seconds * 1000, 2), **facts)
         return response

@@ -6,26 +6,22 @@ Whatever goes wrong is told in one line on standard error (one line for each mis
 from __future__ import annotations
 
 import os
-import socket
 import sys
 from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
 from typing import get_args
-from urllib.parse import quote
 
 import click
 import msgspec
 from click.exceptions import Exit
-from rich.console import Console
-from rich.text import Text
 
 from cds_service import __version__
-from cds_service.app import knowledge_of, now_utc
-from cds_service.cli_database import database, upgrade_database
+from cds_service.app import now_utc
+from cds_service.cli_database import database
 from cds_service.cli_knowledge import explain, knowledge
+from cds_service.cli_serve import serve
 from cds_service.feedback.errors import DatabaseError
-from cds_service.hooks.discovery import SERVICES
 from cds_service.knowledge.loader import load as load_knowledge
 from cds_service.knowledge.model import HookName
 from cds_service.knowledge.yaml_file import KnowledgeError
@@ -34,20 +30,12 @@ from cds_service.scenarios.bundles import example_cases, files, readable
 from cds_service.scenarios.facts import Case
 from cds_service.scenarios.reading import ScenarioError
 from cds_service.scenarios.run import Runner
-from cds_service.settings import Settings, SettingsError
+from cds_service.settings import SettingsError
 from cds_service.settings import load as load_settings
-from cds_service.settings_checks import GREATEST_PORT
 
-TARGET = "cds_service.wsgi:app"
-PORTS = click.IntRange(1, GREATEST_PORT)
 FOLDER = click.Path(file_okay=False, path_type=Path)
-PATIENCE_SECONDS = 5
 FAILED = 2
 INTERRUPTED = 130
-SANDBOX = "https://sandbox.cds-hooks.org/"
-TRY = "hematocrit-high"
-"""The example that the first words point to."""
-
 MISTAKES = (SettingsError, KnowledgeError, ScenarioError, DatabaseError, OSError)
 """Errors whose message is meant for whoever runs the command."""
 
@@ -90,69 +78,7 @@ def cli(context: click.Context) -> None:
 cli.add_command(knowledge)
 cli.add_command(explain)
 cli.add_command(database)
-
-
-# -- serve -------------------------------------------------------------------------------------------
-
-
-@cli.command()
-@click.option("--host", envvar="HOST", help="Address to listen on (or environment HOST; default 127.0.0.1).")
-@click.option("--port", envvar="PORT", type=PORTS, help="Port to listen on (or environment PORT; default 8000).")
-@click.option("--workers", default=1, show_default=True, type=click.IntRange(1, 256), help="Processes.")
-def serve(host: str | None, port: int | None, workers: int) -> None:
-    """Start the service."""
-    # The workers read their settings from the environment, so that is where the options go.
-    os.environ.update({name: str(value) for name, value in (("HOST", host), ("PORT", port)) if value})
-    settings = load_settings(os.environ)
-    knowledge_of(settings, now_utc().astimezone(settings.zone).date())
-    _require_free(settings)
-    upgrade_database(settings.database_url)  # the workers only look whether that was done
-    _welcome(settings)
-    from granian import Granian
-    from granian.constants import Interfaces
-    from granian.log import LogLevels
-
-    Granian(
-        TARGET,
-        address=settings.host,
-        port=settings.port,
-        interface=Interfaces.WSGI,
-        workers=workers,
-        workers_kill_timeout=PATIENCE_SECONDS,  # a signal that comes while a worker starts is lost
-        blocking_threads=1,  # a call computes and never waits: more threads would only contend
-        websockets=False,
-        log_level=LogLevels.warning,
-    ).serve()
-
-
-def _welcome(settings: Settings) -> None:
-    """Where the service is and what to try next; on standard error, since the log goes to standard output."""
-    discovery = f"{settings.base_url}/cds-services"
-    service = next(service.id for service in SERVICES if service.hook == "patient-view")
-    lines = (
-        ("Discovery", discovery),
-        ("Call it", f"cds-service examples --request {TRY} |"),
-        ("", f"  curl -s -H 'Content-Type: application/json' -d @- {discovery}/{service}"),
-        ("See cards", f"cds-service demo {TRY}"),
-        ("Sandbox", f"{SANDBOX}?serviceDiscoveryURL={quote(discovery, safe='')}"),
-        ("", "  add &fhirServiceUrl=...&patientId=... for your own FHIR server; load it with the files of"),
-        ("", "  cds-service examples --out DIR"),
-    )
-    console = Console(stderr=True)
-    for name, text in lines:
-        console.print(Text.assemble((f"{name:<11}", "bold"), text), soft_wrap=True)
-
-
-def _require_free(settings: Settings) -> None:
-    """Raise OSError with a clear sentence if nobody can listen there; the server would end in a traceback."""
-    where = f"{settings.host} port {settings.port}"
-    try:
-        family, _, _, _, address = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)[0]
-        with socket.socket(family, socket.SOCK_STREAM) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(address)
-    except OSError as error:
-        raise OSError(f"cannot listen on {where}: {error.strerror or error}") from error
+cli.add_command(serve)
 
 
 # -- demo --------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ import gc
 import os
 
 from cds_service.app import create_app
+from cds_service.metrics import tally_of
 from cds_service.settings import load
 
 
@@ -23,5 +24,5 @@ def settle_memory() -> None:
     gc.set_threshold(50_000, 20, 50)
 
 
-app = create_app(load(os.environ))
+app = create_app(load(os.environ), tally=tally_of(os.environ))
 settle_memory()

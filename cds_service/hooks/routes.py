@@ -29,6 +29,7 @@ from cds_service.hooks.errors import HookError, Problem
 from cds_service.hooks.prefetch import build_expected, require_enough
 from cds_service.hooks.request import HookRequest, check_media, read_request
 from cds_service.knowledge.model import Knowledge
+from cds_service.metrics import Watch
 from cds_service.rules.engine import evaluate
 from cds_service.rules.outcome import Evaluation
 from cds_service.settings import MEBIBYTE
@@ -82,8 +83,12 @@ def make_blueprint(desk: Desk) -> Blueprint:
         facts = g.facts
         facts.update(service=service.id, hook=service.hook)
         check_media(request.headers.get("Content-Type", ""), request.headers.get("Content-Encoding", ""))
-        cards = answer(read_request(body, service.hook), expected, desk, facts)
-        return Response(msgspec.json.encode({"cards": cards}), mimetype="application/json")
+        watch = Watch()
+        cards = answer(read_request(body, service.hook), expected, desk, facts, watch)
+        response = Response(msgspec.json.encode({"cards": cards}), mimetype="application/json")
+        watch.lap("render")
+        facts["phases"] = watch.phases
+        return response
 
     return blueprint
 
@@ -117,7 +122,7 @@ def _parts(size: int, most: int) -> Iterator[bytes]:
 
 
 def answer(
-    call: HookRequest, expected: tuple[Expected, ...], desk: Desk, facts: dict[str, Any]
+    call: HookRequest, expected: tuple[Expected, ...], desk: Desk, facts: dict[str, Any], watch: Watch
 ) -> list[dict[str, Any]]:
     """The cards for one call; what may be logged of it is added to `facts`. Raises HookError (412)."""
     as_of = desk.clock().astimezone(desk.zone).date()
@@ -133,8 +138,10 @@ def answer(
     )
     facts.update(_facts_of_chart(chart))
     require_enough(chart, expected, call.hook)
+    watch.lap("decode")
     evaluation = evaluate(chart, desk.knowledge, as_of=as_of, hook=call.hook)
     facts.update(_facts_of_evaluation(evaluation))
+    watch.lap("judge")
     cards = desk.render(evaluation, chart, _new_uuid)
     facts["cards"] = len(cards)
     return cards
@@ -148,10 +155,12 @@ def _facts_of_chart(chart: Chart) -> dict[str, Any]:
 
 
 def _facts_of_evaluation(evaluation: Evaluation) -> dict[str, Any]:
+    unknown = [outcome for outcome in evaluation.outcomes if outcome.result == "unknown"]
     return {
         "rules": [finding.rule.id for finding in evaluation.findings],
-        "failed": {outcome.rule: outcome.failed for outcome in evaluation.outcomes if outcome.failed},
+        "failed": {outcome.rule: outcome.failed for outcome in unknown if outcome.failed},
         "unknown": len(evaluation.doubts),
+        "unknown_rules": [outcome.rule for outcome in unknown if not outcome.failed],
     }
 
 

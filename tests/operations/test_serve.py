@@ -1,0 +1,116 @@
+"""`cds-service serve` as an operator has it: real processes, signals, several workers, metrics of all of them."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import signal
+import socket
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from cds_service.cli_serve import PATIENCE_SECONDS
+from tests.operations.running import TOP, Running, get, serving, status, until
+
+pytestmark = pytest.mark.slow
+
+SERVICE = "/cds-services/hormone-therapy-patient-view"
+BODY = (TOP / "examples" / "requests" / "patient-view.json").read_bytes()
+SHUTDOWN_SECONDS = PATIENCE_SECONDS + 20
+"""Patience with a worker, and time for everything else on a machine that does many things."""
+
+
+def call(service: Running) -> int:
+    return get(service.url + SERVICE, BODY)[0]
+
+
+def test_workers_share_the_load_and_their_metrics_are_one(tmp_path: Path) -> None:
+    with serving(tmp_path, "--workers", "2") as service:
+        until(lambda: service.metrics()["cds_workers"] == 2, "both workers count")
+        assert [call(service) for _ in range(20)] == [200] * 20
+        assert get(service.url + SERVICE, b"{")[0] == 400
+        counted = service.metrics()
+        assert counted['cds_calls_total{hook="patient-view",status="200"}'] == 20
+        assert counted['cds_calls_total{hook="patient-view",status="400"}'] == 1
+        for phase in ("decode", "judge", "render", "whole"):
+            assert counted[f'cds_call_seconds_count{{hook="patient-view",phase="{phase}"}}'] == 20
+        assert len(service.workers()) == 2
+        assert service.stop() == 0
+
+
+def test_a_worker_that_is_killed_is_replaced_and_what_it_counted_stays(tmp_path: Path) -> None:
+    with serving(tmp_path) as service:
+        assert call(service) == 200
+        (worker,) = service.workers()
+        os.kill(worker, signal.SIGKILL)
+        until(lambda: service.workers() not in ([], [worker]), "another worker is there")
+        until(lambda: status(f"{service.url}/healthz") == 200, "it answers")
+        assert call(service) == 200
+        assert service.metrics()['cds_calls_total{hook="patient-view",status="200"}'] == 2
+        assert service.metrics()["cds_workers"] == 1
+        assert service.stop() == 0
+
+
+def test_metrics_are_off_unless_asked_for(tmp_path: Path) -> None:
+    with serving(tmp_path, CDS_METRICS_PORT="0") as service:
+        assert call(service) == 200
+        assert status(f"http://127.0.0.1:{service.metrics_port}/metrics") == 0
+        assert status(f"{service.url}/metrics") == 404
+        assert "Metrics" not in service.words.read_text(encoding="utf-8")
+
+
+def test_sigterm_under_load_loses_no_call(tmp_path: Path) -> None:
+    """Whatever reached the application was answered: as many answers as lines in the log."""
+    answered: list[int] = []
+    leaving = threading.Event()
+
+    def caller(port: int) -> None:
+        while not leaving.is_set():
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+            try:
+                connection.request("POST", SERVICE, BODY, {"Content-Type": "application/json"})
+                response = connection.getresponse()
+                response.read()
+                answered.append(response.status)
+            except (OSError, http.client.HTTPException):
+                leaving.set()  # nobody listens any more
+            finally:
+                connection.close()
+
+    with serving(tmp_path, "--workers", "2") as service:
+        callers = [threading.Thread(target=caller, args=(service.port,)) for _ in range(8)]
+        for thread in callers:
+            thread.start()
+        until(lambda: len(answered) >= 40, "calls are under way")
+        began = time.monotonic()
+        assert service.stop() == 0
+        assert time.monotonic() - began < SHUTDOWN_SECONDS
+        leaving.set()
+        for thread in callers:
+            thread.join()
+        assert set(answered) == {200}
+        assert len(service.log_lines()) == len(answered)
+
+
+def test_sigterm_while_a_body_arrives(tmp_path: Path) -> None:
+    """The call is answered if the rest comes; a client that never sends it does not hold the service up."""
+    fields = f"Host: x\r\nContent-Type: application/json\r\nContent-Length: {len(BODY)}"
+    head = f"POST {SERVICE} HTTP/1.1\r\n{fields}\r\n\r\n"
+    with serving(tmp_path) as service, socket.create_connection(("127.0.0.1", service.port)) as client:
+        client.sendall(head.encode() + BODY[:100])
+        time.sleep(0.5)
+        service.process.send_signal(signal.SIGTERM)
+        time.sleep(0.5)
+        client.sendall(BODY[100:])
+        client.settimeout(60)
+        assert client.recv(12) == b"HTTP/1.1 200"
+        assert service.process.wait(SHUTDOWN_SECONDS) == 0
+    with serving(tmp_path) as service, socket.create_connection(("127.0.0.1", service.port)) as client:
+        client.sendall(head.encode() + BODY[:100])
+        time.sleep(0.5)
+        began = time.monotonic()
+        assert service.stop() == 0
+        assert time.monotonic() - began < SHUTDOWN_SECONDS
