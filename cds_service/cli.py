@@ -21,6 +21,7 @@ from cds_service.app import now_utc
 from cds_service.cli_database import database
 from cds_service.cli_knowledge import explain, knowledge
 from cds_service.cli_serve import serve
+from cds_service.cli_setup import prefetch, setup
 from cds_service.feedback.errors import DatabaseError
 from cds_service.knowledge.loader import load as load_knowledge
 from cds_service.knowledge.model import HookName
@@ -79,6 +80,8 @@ cli.add_command(knowledge)
 cli.add_command(explain)
 cli.add_command(database)
 cli.add_command(serve)
+cli.add_command(prefetch)
+cli.add_command(setup)
 
 
 # -- demo --------------------------------------------------------------------------------------------
