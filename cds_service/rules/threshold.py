@@ -62,7 +62,7 @@ def _evaluate_one(rule: Rule, spec: Mapping[str, Any], truth: Truth, ctx: Contex
         return Outcome(rule.id, "unknown" if doubts else "not applicable", "no comparable result", doubts)
     latest = series[0]
     course = ctx.course(names(spec["therapy"])) if "therapy" in spec else None
-    refusal = _out_of_scope(latest, course, spec)
+    refusal = out_of_scope(latest, course, spec)
     if refusal:
         return Outcome(rule.id, "unknown" if doubts else "not applicable", refusal, doubts)
     if _is_superseded(latest, rule, ctx, max_age):
@@ -124,7 +124,7 @@ def _is_superseded(latest: Measurement, rule: Rule, ctx: Context, max_age: int) 
     return any(day is not None and latest.day is not None and day > latest.day for day in newest)
 
 
-def _out_of_scope(latest: Measurement, course: Therapy | None, spec: Mapping[str, Any]) -> str:
+def out_of_scope(latest: Measurement, course: Therapy | None, spec: Mapping[str, Any]) -> str:
     """Why this sample is not for this rule ('' if it is): before the start, wrong day, other product."""
     if course is None or latest.day is None:
         return ""

@@ -1,0 +1,305 @@
+"""Where everything on the chart page stands: per cent of the width across, pixels down.
+
+Pure arithmetic on `ChartData`. A plot is as wide as the page, so places across are per cent: it needs no script,
+keeps its letters at their size at any width, and prints sharp.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from datetime import date, timedelta
+from math import ceil, floor, log10
+from typing import Literal
+
+import msgspec
+
+from cds_service.web.chart_data import ChartData, Course, Point, Series
+from cds_service.web.chart_due import Due
+from cds_service.web.chart_limits import Limit
+
+HEIGHT = 168
+"""Of a plot, in pixels."""
+LABEL_HEIGHT = 13
+MOST_TICKS = 7
+MARGIN = 0.03
+"""Share of the time shown that is left free at both ends."""
+LEAST_DAYS = 120
+
+Kind = Literal["within", "above", "below", "unsure", "open"]
+
+
+class Tick(msgspec.Struct, frozen=True):
+    """A tick of an axis; every second one on the time axis is `minor`, for narrow pages."""
+
+    at: float
+    text: str
+    minor: bool = False
+
+
+class Mark(msgspec.Struct, frozen=True):
+    """One result in a plot."""
+
+    x: float
+    y: float
+    kind: Kind
+    """`above`, `below` a limit; `unsure` whether; `open`: preliminary, so not judged."""
+    point: Point
+    row: str
+    """Id of its row in the table."""
+    anchor: Literal["start", "middle", "end"]
+
+
+class Rule(msgspec.Struct, frozen=True):
+    """A limit as a line; `labelled` False where a more urgent one is too near."""
+
+    x1: float
+    x2: float
+    y: float
+    limit: Limit
+    labelled: bool
+
+
+class Box(msgspec.Struct, frozen=True):
+    """A rectangle; `open_start`, `open_end`: it goes on beyond what is known or shown."""
+
+    x: float
+    width: float
+    y: float = 0
+    height: float = HEIGHT
+    open_start: bool = False
+    open_end: bool = False
+
+
+class Flag(msgspec.Struct, frozen=True):
+    """A day on which something is due."""
+
+    x: float
+    due: Due
+    state: str
+    anchor: Literal["start", "middle", "end"]
+
+
+class Plot(msgspec.Struct, frozen=True):
+    """One marker."""
+
+    series: Series
+    ticks: tuple[Tick, ...]
+    band: tuple[Box, ...]
+    rules: tuple[Rule, ...]
+    lines: tuple[tuple[float, float, float, float], ...]
+    """From one result to the next: x1, y1, x2, y2."""
+    marks: tuple[Mark, ...]
+    flags: tuple[Flag, ...]
+    cut_off: Box | None
+    """Where earlier results were not sent."""
+    out_of_view: tuple[Limit, ...]
+    earlier: int
+    """Results before the time shown."""
+
+
+class Bar(msgspec.Struct, frozen=True):
+    """One therapy: a box for each product, and where the dose changed."""
+
+    course: Course
+    boxes: tuple[tuple[Box, int], ...]
+    """With the index of the piece."""
+
+
+class Drawing(msgspec.Struct, frozen=True):
+    """The page."""
+
+    first: date
+    last: date
+    today: float
+    ticks: tuple[Tick, ...]
+    starts: tuple[float, ...]
+    """Where a therapy began or its dose changed."""
+    plots: tuple[Plot, ...]
+    bars: tuple[Bar, ...]
+    flags: tuple[Flag, ...]
+    height: int = HEIGHT
+
+
+class Scale(msgspec.Struct, frozen=True):
+    """The time axis."""
+
+    first: date
+    last: date
+
+    def x(self, day: date) -> float:
+        """Per cent of the width; below 0 and above 100 for days that are not shown."""
+        return round((day - self.first).days / (self.last - self.first).days * 100, 3)
+
+    def box(self, first: date | None, last: date | None) -> Box | None:
+        """The part of a span that is shown; None if there is none."""
+        start = 0.0 if first is None else self.x(first)
+        end = 100.0 if last is None else self.x(last)
+        left, right = max(start, 0.0), min(end, 100.0)
+        if right < left or start > 100 or end < 0:
+            return None
+        return Box(left, round(right - left, 3), open_start=start < 0 or first is None, open_end=end > 100)
+
+
+def drawing(data: ChartData, *, since: date | None = None) -> Drawing:
+    """The page's figures; `since`: the first day shown, None for all that there is."""
+    scale = _scale(data, since)
+    starts = [day for course in data.courses for day in (course.start, course.dose_changed) if day]
+    return Drawing(
+        first=scale.first,
+        last=scale.last,
+        today=scale.x(data.as_of),
+        ticks=time_ticks(scale),
+        starts=tuple(sorted({x for day in starts if 0 < (x := scale.x(day)) < 100})),
+        plots=tuple(_plot(series, data, scale) for series in data.series if series.points),
+        bars=tuple(_bar(course, data, scale) for course in data.courses),
+        flags=tuple(_flag(due, scale) for due in data.due if 0 <= scale.x(due.day) <= 100),
+    )
+
+
+def _scale(data: ChartData, since: date | None) -> Scale:
+    days = [point.day for series in data.series for point in series.points if point.day]
+    days += [course.start for course in data.courses if course.start and course.current]
+    ahead = [due.day for due in data.due]
+    last = max([data.as_of, *ahead, *days])
+    first = since or min([data.as_of - timedelta(days=LEAST_DAYS), *days])
+    pad = timedelta(days=max(5, ceil((last - first).days * MARGIN)))
+    return Scale(first if since else first - pad, last + pad)
+
+
+def time_ticks(scale: Scale) -> tuple[Tick, ...]:
+    """First days of months, as few as are readable: `2026-08`, or years alone."""
+    months = (scale.last.year - scale.first.year) * 12 + scale.last.month - scale.first.month
+    step = next((step for step in (1, 2, 3, 6, 12, 24, 60) if months / step <= MOST_TICKS), 120)
+    found = []
+    start = scale.first.year * 12 + scale.first.month
+    for number in range(start, start + months + 1):
+        if number % step == 0:
+            day = date(number // 12, number % 12 + 1, 1)
+            if 1 < (x := scale.x(day)) < 98:
+                found.append((x, f"{day.year}" if step >= 12 else f"{day:%Y-%m}"))
+    return tuple(Tick(x, text, minor=bool(place % 2)) for place, (x, text) in enumerate(found))
+
+
+# -- one marker ----------------------------------------------------------------------------------------
+
+
+def _plot(series: Series, data: ChartData, scale: Scale) -> Plot:
+    points = [point for point in series.points if point.day and point.day >= scale.first]
+    low, high = value_range([float(point.value) for point in points], [float(one.value) for one in series.limits])
+
+    def y(value: str) -> float:
+        return round(HEIGHT * (high - float(value)) / (high - low), 1)
+
+    marks = [_mark(point, y, scale, series) for point in points]
+    flags = [
+        _flag(due, scale)
+        for due in data.due
+        if any(series.marker in test.markers for test in due.tests) and 0 <= scale.x(due.day) <= 100
+    ]
+    shown = [limit for limit in series.limits if low <= float(limit.value) <= high]
+    cut = scale.box(None, series.complete_since) if series.complete_since else None
+    return Plot(
+        series=series,
+        ticks=tuple(Tick(y(text), text) for text in value_ticks(low, high)),
+        band=_band(series, y, scale),
+        rules=_rules(shown, y, scale),
+        lines=tuple((a.x, a.y, b.x, b.y) for a, b in zip(marks, marks[1:], strict=False)),
+        marks=tuple(marks),
+        flags=tuple(flags),
+        cut_off=cut,
+        out_of_view=tuple(limit for limit in series.limits if limit not in shown),
+        earlier=len(series.points) - len(points),
+    )
+
+
+def _mark(point: Point, y: Callable[[str], float], scale: Scale, series: Series) -> Mark:
+    kind: Kind = "within"
+    if point.passed:
+        kind = "above" if point.passed[0].operator.startswith(">") else "below"
+    elif point.status in ("preliminary", "registered"):
+        kind = "open"
+    elif point.unsure:
+        kind = "unsure"
+    x = scale.x(point.day or scale.first)
+    return Mark(x, y(point.value), kind, point, row_id(series, point), _anchor(x))
+
+
+def row_id(series: Series, point: Point) -> str:
+    """Id of a result's row in the table of its marker."""
+    rows = [*series.points, *series.not_plotted]
+    return f"{series.marker}-{rows.index(point) + 1}"
+
+
+def _anchor(x: float) -> Literal["start", "middle", "end"]:
+    return "start" if x < 12 else "end" if x > 88 else "middle"
+
+
+def value_range(values: Sequence[float], limits: Iterable[float]) -> tuple[float, float]:
+    """Lowest and highest value of a plot: the results, the nearest limits around them, and others not far off."""
+    if not values:
+        return 0.0, 1.0
+    low, high = min(values), max(values)
+    limits = sorted(limits)
+    shown = [low, high]
+    shown += [one for one in limits if one > high][:1] + [one for one in limits if one < low][-1:]
+    low, high = min(shown), max(shown)
+    reach = (high - low) * 0.7
+    near = [one for one in limits if low - reach <= one <= high + reach]
+    low, high = min([low, *near]), max([high, *near])
+    pad = (high - low) * 0.12 or abs(high) * 0.1 or 1.0
+    return (0.0 if 0 <= low < pad else low - pad), high + pad
+
+
+def value_ticks(low: float, high: float) -> tuple[str, ...]:
+    """Round numbers between the ends, three to six of them."""
+    rough = (high - low) / 4
+    power = 10.0 ** floor(log10(rough))
+    step = next(step * power for step in (1, 2, 5, 10) if step * power >= rough)
+    decimals = max(0, -floor(log10(step)))
+    first = ceil(low / step)
+    return tuple(f"{number * step:.{decimals}f}" for number in range(first, floor(high / step) + 1))
+
+
+def _band(series: Series, y: Callable[[str], float], scale: Scale) -> tuple[Box, ...]:
+    if series.band is None:
+        return ()
+    top = max(y(series.band.high), 0)
+    height = round(min(y(series.band.low), HEIGHT) - top, 1)
+    boxes = (scale.box(*span) for span in series.band.spans)
+    return tuple(msgspec.structs.replace(box, y=top, height=height) for box in boxes if box and height > 0)
+
+
+def _rules(limits: Iterable[Limit], y: Callable[[str], float], scale: Scale) -> tuple[Rule, ...]:
+    urgency = {"critical": 0, "warning": 1, "info": 2}
+    found: list[Rule] = []
+    labels: list[float] = []
+    for limit in sorted(limits, key=lambda one: urgency[one.indicator]):
+        at = y(limit.value)
+        free = all(abs(at - other) >= LABEL_HEIGHT for other in labels)
+        boxes = [box for span in limit.spans if (box := scale.box(*span))]
+        for place, box in enumerate(boxes):
+            found.append(Rule(box.x, round(box.x + box.width, 3), at, limit, free and place == len(boxes) - 1))
+        labels += [at] if free and boxes else []
+    return tuple(found)
+
+
+# -- therapies and due dates ---------------------------------------------------------------------------
+
+
+def _bar(course: Course, data: ChartData, scale: Scale) -> Bar:
+    boxes = []
+    # A course has no holes: each product lasts until the next one, the first one begins with the course.
+    starts = [course.start, *(piece.start for piece in course.pieces[1:])]
+    ends = [*starts[1:], data.as_of if course.current else course.end]
+    for number, (start, end) in enumerate(zip(starts, ends, strict=True)):
+        if box := scale.box(start, end):
+            running = course.current and number == len(course.pieces) - 1
+            boxes.append((msgspec.structs.replace(box, open_end=running), number))
+    return Bar(course, tuple(boxes))
+
+
+def _flag(due: Due, scale: Scale) -> Flag:
+    order = ("overdue", "due", "unknown", "ordered", "coming")
+    state = min((test.state for test in due.tests), key=order.index, default="coming")
+    x = scale.x(due.day)
+    return Flag(x, due, state, _anchor(x))
