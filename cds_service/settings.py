@@ -52,6 +52,12 @@ a table. `load` reports all mistakes at once, each with the file and the field.
     [web]
     workbench = true              the page that plays an EHR; only ever on a loopback host
     governance = false            true: the governance page
+    governance_token = ""         password of the governance page; may be "" only on a loopback host
+    [smart]
+    client_id = ""                client id of the chart page at the EHR (SMART on FHIR); "": it is not served
+    scopes = ""                   what it asks the EHR for; "": to read what the prefetch templates name
+    origins = []                  origins of the EHR besides those of [[fhir.servers]]: where its sign-in is, and
+                                  whose pages may show the chart page in a frame
 """
 
 from __future__ import annotations
@@ -67,7 +73,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from cds_service import settings_checks as check
-from cds_service.settings_checks import Check
+from cds_service.settings_checks import CHECKS, CLIENT_CHECKS, SECTIONS, SERVER_CHECKS, Check
 
 Profile = Literal["generic", "epic"]
 
@@ -133,6 +139,10 @@ class Settings(msgspec.Struct, frozen=True):
     overlay: str = ""
     workbench: bool = True
     governance: bool = False
+    governance_token: str = ""
+    smart_client_id: str = ""
+    smart_scopes: str = ""
+    smart_origins: tuple[str, ...] = ()
 
     @property
     def base_url(self) -> str:
@@ -181,9 +191,12 @@ def load(environ: Mapping[str, str]) -> Settings:
     for variable, field in VARIABLES.items():
         if given := environ.get(variable, ""):
             _take(f"environment: {variable}", field, _typed(given, CHECKS[field]), values, problems)
+    settings = Settings(**values)
+    if settings.governance and not settings.governance_token and not settings.on_loopback:
+        problems.append("web.governance: needs web.governance_token on an address that is not loopback")
     if problems:
         raise SettingsError(problems)
-    return _beside(Path(environ.get("CDS_CONFIG", "")).parent, Settings(**values))
+    return _beside(Path(environ.get("CDS_CONFIG", "")).parent, settings)
 
 
 def _beside(folder: Path, settings: Settings) -> Settings:
@@ -307,69 +320,6 @@ def _table(
     problems.extend(f"{where}.{key}: missing" for key in required if key not in entries)
     return values if len(problems) == before else None
 
-
-SECTIONS: Mapping[str, Mapping[str, str]] = {
-    "server": {
-        name: name
-        for name in (
-            *("host", "port", "public_url", "cors_origins", "time_zone", "max_body_mb", "body_seconds"),
-            *("calls_per_minute", "allow_unauthenticated"),
-        )
-    },
-    "clients": {},
-    "auth": {"report_only": "report_only"},
-    "fhir": {name: f"fhir_{name}" for name in ("deadline_ms", "max_pages", "max_mb", "max_resources")},
-    "database": {"url": "database_url", "patient_key": "patient_key", "keep_days": "keep_days"},
-    "silent": {"all": "silent_all", "rules": "silent_rules"},
-    "metrics": {"host": "metrics_host", "port": "metrics_port"},
-    "ehr": {"profile": "ehr_profile"},
-    "knowledge": {"guideline": "guideline", "overlay": "overlay"},
-    "web": {"workbench": "workbench", "governance": "governance"},
-}
-"""Names in the file, by section, and the field of `Settings` that each one sets."""
-
-CHECKS: Mapping[str, Check] = {
-    "host": check.HOST,
-    "port": check.whole(1, check.GREATEST_PORT),
-    "public_url": check.URL,
-    "cors_origins": check.ORIGINS,
-    "time_zone": check.ZONE,
-    "max_body_mb": check.whole(1, 1024),
-    "body_seconds": check.whole(1, 600),
-    "calls_per_minute": check.whole(0, 1_000_000),
-    "allow_unauthenticated": check.YES_NO,
-    "report_only": check.YES_NO,
-    "fhir_deadline_ms": check.whole(0, 60_000),
-    "fhir_max_pages": check.whole(1, 1000),
-    "fhir_max_mb": check.whole(1, 1024),
-    "fhir_max_resources": check.whole(1, 1_000_000),
-    "database_url": check.DATABASE,
-    "patient_key": check.SECRET,
-    "keep_days": check.whole(1, 36_500),
-    "silent_all": check.YES_NO,
-    "silent_rules": check.RULE_IDS,
-    "metrics_host": check.HOST,
-    "metrics_port": check.whole(0, check.GREATEST_PORT),
-    "ehr_profile": check.one_of("generic", "epic"),
-    "guideline": check.WORD,
-    "overlay": check.PATH,
-    "workbench": check.YES_NO,
-    "governance": check.YES_NO,
-}
-"""For each field: is the value right, and what is expected."""
-
-CLIENT_CHECKS: Mapping[str, Check] = {
-    "issuer": check.ISSUER,
-    "jwks_url": check.KEYS_URL,
-    "jwks_file": check.FILE,
-    "algorithms": check.ALGORITHMS,
-    "tenant": check.ISSUER,
-}
-SERVER_CHECKS: Mapping[str, Check] = {
-    "url": check.ADDRESS,
-    "allow_http": check.YES_NO,
-    "allow_private": check.YES_NO,
-}
 
 VARIABLES: Mapping[str, str] = {"HOST": "host", "PORT": "port"} | {
     f"CDS_{section}_{key}".upper(): field

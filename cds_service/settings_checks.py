@@ -1,9 +1,12 @@
-"""What a setting's value may be: one `Check` for each kind of value, with the words that a mistake is told in."""
+"""What a setting's value may be: one `Check` for each kind of value, with the words that a mistake is told in.
+
+At the end, the names of all settings in the file, and the check of each.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
@@ -93,6 +96,13 @@ ZONE = Check(_is_zone, "an IANA time zone such as Europe/Berlin")
 PATH = Check(_is_path, 'the path of a file, or ""')
 FILE = Check(lambda value: _is_path(value) and value != "", "the path of a file")
 ORIGINS = Check(_are_origins, 'a list of origins such as "https://ehr.example.org", or ["*"] alone', tuple)
+SITES = Check(
+    lambda value: _are_origins(value) and "*" not in value,
+    'a list of origins such as "https://ehr.example.org"',
+    tuple,
+)
+CLIENT_ID = _matching(r"[\x21-\x7e]*", 'the client id that the EHR has given, or ""')
+SCOPES = _matching(r"|[\x21\x23-\x5b\x5d-\x7e]+( [\x21\x23-\x5b\x5d-\x7e]+)*", 'scopes parted by one space, or ""')
 RULE_IDS = Check(
     lambda value: _are(value, lambda item: isinstance(item, str) and item != ""), "a list of rule ids", tuple
 )
@@ -101,3 +111,71 @@ ALGORITHMS = Check(
     f"a list of some of {', '.join(SIGNATURES)}",
     tuple,
 )
+
+SECTIONS: Mapping[str, Mapping[str, str]] = {
+    "server": {
+        name: name
+        for name in (
+            *("host", "port", "public_url", "cors_origins", "time_zone", "max_body_mb", "body_seconds"),
+            *("calls_per_minute", "allow_unauthenticated"),
+        )
+    },
+    "clients": {},
+    "auth": {"report_only": "report_only"},
+    "fhir": {name: f"fhir_{name}" for name in ("deadline_ms", "max_pages", "max_mb", "max_resources")},
+    "database": {"url": "database_url", "patient_key": "patient_key", "keep_days": "keep_days"},
+    "silent": {"all": "silent_all", "rules": "silent_rules"},
+    "metrics": {"host": "metrics_host", "port": "metrics_port"},
+    "ehr": {"profile": "ehr_profile"},
+    "knowledge": {"guideline": "guideline", "overlay": "overlay"},
+    "web": {name: name for name in ("workbench", "governance", "governance_token")},
+    "smart": {name: f"smart_{name}" for name in ("client_id", "scopes", "origins")},
+}
+"""Names in the file, by section, and the field of `Settings` that each one sets."""
+
+CHECKS: Mapping[str, Check] = {
+    "host": HOST,
+    "port": whole(1, GREATEST_PORT),
+    "public_url": URL,
+    "cors_origins": ORIGINS,
+    "time_zone": ZONE,
+    "max_body_mb": whole(1, 1024),
+    "body_seconds": whole(1, 600),
+    "calls_per_minute": whole(0, 1_000_000),
+    "allow_unauthenticated": YES_NO,
+    "report_only": YES_NO,
+    "fhir_deadline_ms": whole(0, 60_000),
+    "fhir_max_pages": whole(1, 1000),
+    "fhir_max_mb": whole(1, 1024),
+    "fhir_max_resources": whole(1, 1_000_000),
+    "database_url": DATABASE,
+    "patient_key": SECRET,
+    "keep_days": whole(1, 36_500),
+    "silent_all": YES_NO,
+    "silent_rules": RULE_IDS,
+    "metrics_host": HOST,
+    "metrics_port": whole(0, GREATEST_PORT),
+    "ehr_profile": one_of("generic", "epic"),
+    "guideline": WORD,
+    "overlay": PATH,
+    "workbench": YES_NO,
+    "governance": YES_NO,
+    "governance_token": SECRET,
+    "smart_client_id": CLIENT_ID,
+    "smart_scopes": SCOPES,
+    "smart_origins": SITES,
+}
+"""For each field: is the value right, and what is expected."""
+
+CLIENT_CHECKS: Mapping[str, Check] = {
+    "issuer": ISSUER,
+    "jwks_url": KEYS_URL,
+    "jwks_file": FILE,
+    "algorithms": ALGORITHMS,
+    "tenant": ISSUER,
+}
+SERVER_CHECKS: Mapping[str, Check] = {
+    "url": ADDRESS,
+    "allow_http": YES_NO,
+    "allow_private": YES_NO,
+}

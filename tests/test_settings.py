@@ -156,6 +156,11 @@ def test_named_origins_hold_on_a_loopback_host_too(configure):
         ("[silent]\nrules = ['HCT-1', 'HCT-1']", "silent.rules", "a list of rule ids"),
         ("[metrics]\nport = 65536", "metrics.port", "0 to 65535"),
         ("[web]\ngovernance = 1", "web.governance", "true or false"),
+        ('[web]\ngovernance_token = "fifteen letters"', "web.governance_token", "at least 16 characters"),
+        ('[smart]\nclient_id = "two words"', "smart.client_id", "client id"),
+        ('[smart]\nscopes = "launch  openid"', "smart.scopes", "one space"),
+        ('[smart]\norigins = ["*"]', "smart.origins", "a list of origins"),
+        ('[smart]\norigins = ["https://ehr.example.org/path"]', "smart.origins", "a list of origins"),
         ("server = 1", "server", "expected a table"),
         ("port = 8000", "port", "unknown"),
     ],
@@ -272,3 +277,19 @@ def test_settings_cannot_be_changed():
     with pytest.raises(AttributeError):
         Settings().port = 1  # type: ignore[misc]
     assert msgspec.structs.replace(Settings(), port=1).port == 1
+
+
+def test_the_governance_page_needs_a_password_where_others_reach_it(configure):
+    open_to_all = '[server]\nhost = "0.0.0.0"\n[web]\ngovernance = true\n'
+    (problem,) = problems(configure, open_to_all)
+    assert "web.governance_token" in problem
+    assert configure(open_to_all + 'governance_token = "sixteen letters."').governance
+    assert configure("[web]\ngovernance = true").governance
+
+
+def test_the_chart_page_as_a_smart_app(configure):
+    text = '[smart]\nclient_id = "5f1e-77"\nscopes = "launch patient/*.rs"\norigins = ["https://ehr.example.org"]'
+    settings = configure(text)
+    assert settings.smart_client_id == "5f1e-77"
+    assert settings.smart_scopes == "launch patient/*.rs"
+    assert settings.smart_origins == ("https://ehr.example.org",)

@@ -29,6 +29,8 @@ KINDS: dict[str, Callable[[Rule, Truth, Context], Outcome]] = {
     "precondition": precondition.evaluate,
     "interaction": precondition.evaluate,
 }
+UNCERTAIN = "not known if it applies"
+"""Reason of an outcome whose rule may be about this patient or not."""
 RANK: dict[Indicator, int] = {"critical": 0, "warning": 1, "info": 2}
 
 
@@ -85,7 +87,7 @@ def _one(rule: Rule, ctx: Context, missing: str) -> Outcome:
         if truth.holds is False:
             return Outcome(rule.id, "not applicable", "does not apply to this patient", applies=False)
         if truth.holds is None:
-            return Outcome(rule.id, "unknown", "not known if it applies", truth.doubts)
+            return Outcome(rule.id, "unknown", UNCERTAIN, truth.doubts)
         return _with_notes(KINDS[rule.kind](rule, truth, ctx), ctx)
     except Exception as error:  # law 1: a rule that fails leaves *unknown* behind and never takes others down
         return _failed(rule, error)

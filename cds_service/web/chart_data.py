@@ -1,6 +1,6 @@
 """What the chart page shows, as data: courses, series with their limits, due dates, and what is not known.
 
-    chart_data(chart, knowledge, as_of=…, words=…) -> ChartData, ready for JSON
+    chart_data(chart, evaluation, words, cards) -> ChartData, ready for JSON
 
 Nothing is judged here a second time: limits, samples in scope, adjustments and milestones are those of `rules/`.
 Numbers are texts at display precision in the marker's canonical unit.
@@ -8,7 +8,7 @@ Numbers are texts at display precision in the marker's canonical unit.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import date
 from itertools import chain
 from typing import Any
@@ -20,15 +20,12 @@ from cds_service.hooks.words import Words, day, plain, reported
 from cds_service.knowledge.model import Knowledge
 from cds_service.knowledge.units import display_text
 from cds_service.rules.context import USABLE, Context
-from cds_service.rules.engine import evaluate
 from cds_service.rules.lines import about_result, doubt_lines
 from cds_service.rules.outcome import Doubt, Evaluation
 from cds_service.rules.quality import needed_by
 from cds_service.web.chart_due import Due, coming
 from cds_service.web.chart_limits import Band, Limit, Passed, band_of, judge, limits_in_force, specs_in_force
 from cds_service.web.text import unmarked
-
-HOOK = "patient-view"
 
 
 class Point(msgspec.Struct, frozen=True):
@@ -133,11 +130,11 @@ class ChartData(msgspec.Struct, frozen=True):
 
 
 def chart_data(
-    chart: Chart, knowledge: Knowledge, *, as_of: date, words: Words, cards: Iterable[dict[str, Any]] = ()
+    chart: Chart, evaluation: Evaluation, words: Words, cards: Iterable[Mapping[str, Any]] = ()
 ) -> ChartData:
-    """The chart page's data on the day `as_of`; `cards` are those that a patient-view call gives that day."""
-    evaluation = evaluate(chart, knowledge, as_of=as_of, hook=HOOK, traced=True)
-    ctx = Context(chart, knowledge, as_of, HOOK)
+    """The chart page's data of a chart and its traced evaluation; `cards` are those that it gave."""
+    knowledge, as_of = words.knowledge, evaluation.as_of
+    ctx = Context(chart, knowledge, as_of, evaluation.hook)
     due = coming(chart, evaluation, ctx)
     needed = _needed(evaluation, due, knowledge)
     specs = specs_in_force(evaluation, knowledge)
@@ -153,9 +150,7 @@ def chart_data(
         knowledge=knowledge.version,
         protocols=tuple(p.name for p in knowledge.protocols if p.key in evaluation.protocols),
         deceased=chart.patient.deceased,
-        said=tuple(
-            Said(card["indicator"], card["summary"], card["source"]["topic"]["code"]) for card in cards
-        ),
+        said=tuple(Said(card["indicator"], card["summary"], card["source"]["topic"]["code"]) for card in cards),
         series=tuple(found),
         missing=tuple(dict.fromkeys(never)),
         courses=tuple(_course(one, words) for one in sorted(chart.therapies, key=_first_day)),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from datetime import date, timedelta
+from itertools import pairwise
 from math import ceil, floor, log10
 from typing import Literal
 
@@ -21,9 +22,17 @@ HEIGHT = 168
 """Of a plot, in pixels."""
 LABEL_HEIGHT = 13
 MOST_TICKS = 7
+WIDTH = 100.0
+"""Per cent."""
 MARGIN = 0.03
 """Share of the time shown that is left free at both ends."""
 LEAST_DAYS = 120
+"""Before today that are shown at least."""
+YEAR = 12
+MONTHS = (1, 2, 3, 6, 12, 24, 60, 120, 600)
+"""Distances of ticks on the time axis."""
+NEAR_START = 12
+"""Per cent of the width within which a text is written towards the middle."""
 
 Kind = Literal["within", "above", "below", "unsure", "open"]
 
@@ -115,6 +124,8 @@ class Drawing(msgspec.Struct, frozen=True):
     starts: tuple[float, ...]
     """Where a therapy began or its dose changed."""
     plots: tuple[Plot, ...]
+    single: tuple[Series, ...]
+    """Markers with one result and no limit: nothing to draw."""
     bars: tuple[Bar, ...]
     flags: tuple[Flag, ...]
     height: int = HEIGHT
@@ -128,31 +139,37 @@ class Scale(msgspec.Struct, frozen=True):
 
     def x(self, day: date) -> float:
         """Per cent of the width; below 0 and above 100 for days that are not shown."""
-        return round((day - self.first).days / (self.last - self.first).days * 100, 3)
+        return round((day - self.first).days / (self.last - self.first).days * WIDTH, 3)
+
+    def shows(self, day: date) -> bool:
+        """True if the day is inside."""
+        return self.first <= day <= self.last
 
     def box(self, first: date | None, last: date | None) -> Box | None:
         """The part of a span that is shown; None if there is none."""
         start = 0.0 if first is None else self.x(first)
-        end = 100.0 if last is None else self.x(last)
-        left, right = max(start, 0.0), min(end, 100.0)
-        if right < left or start > 100 or end < 0:
+        end = WIDTH if last is None else self.x(last)
+        left, right = max(start, 0.0), min(end, WIDTH)
+        if right < left or start > WIDTH or end < 0:
             return None
-        return Box(left, round(right - left, 3), open_start=start < 0 or first is None, open_end=end > 100)
+        return Box(left, round(right - left, 3), open_start=start < 0 or first is None, open_end=end > WIDTH)
 
 
 def drawing(data: ChartData, *, since: date | None = None) -> Drawing:
     """The page's figures; `since`: the first day shown, None for all that there is."""
     scale = _scale(data, since)
+    drawn = [series for series in data.series if len(series.points) > 1 or (series.points and series.limits)]
     starts = [day for course in data.courses for day in (course.start, course.dose_changed) if day]
     return Drawing(
         first=scale.first,
         last=scale.last,
         today=scale.x(data.as_of),
         ticks=time_ticks(scale),
-        starts=tuple(sorted({x for day in starts if 0 < (x := scale.x(day)) < 100})),
-        plots=tuple(_plot(series, data, scale) for series in data.series if series.points),
+        starts=tuple(sorted({x for day in starts if 0 < (x := scale.x(day)) < WIDTH})),
+        plots=tuple(_plot(series, data, scale) for series in drawn),
+        single=tuple(series for series in data.series if series.points and series not in drawn),
         bars=tuple(_bar(course, data, scale) for course in data.courses),
-        flags=tuple(_flag(due, scale) for due in data.due if 0 <= scale.x(due.day) <= 100),
+        flags=tuple(_flag(due, scale) for due in data.due if scale.shows(due.day)),
     )
 
 
@@ -168,16 +185,19 @@ def _scale(data: ChartData, since: date | None) -> Scale:
 
 def time_ticks(scale: Scale) -> tuple[Tick, ...]:
     """First days of months, as few as are readable: `2026-08`, or years alone."""
-    months = (scale.last.year - scale.first.year) * 12 + scale.last.month - scale.first.month
-    step = next((step for step in (1, 2, 3, 6, 12, 24, 60) if months / step <= MOST_TICKS), 120)
-    found = []
-    start = scale.first.year * 12 + scale.first.month
-    for number in range(start, start + months + 1):
-        if number % step == 0:
-            day = date(number // 12, number % 12 + 1, 1)
-            if 1 < (x := scale.x(day)) < 98:
-                found.append((x, f"{day.year}" if step >= 12 else f"{day:%Y-%m}"))
-    return tuple(Tick(x, text, minor=bool(place % 2)) for place, (x, text) in enumerate(found))
+    first, last = _month(scale.first), _month(scale.last)
+    step = next((step for step in MONTHS if (last - first) / step <= MOST_TICKS), MONTHS[-1])
+    days = [date(number // YEAR, number % YEAR + 1, 1) for number in range(first, last + 1) if number % step == 0]
+    inside = [day for day in days if NEAR_START / 4 < scale.x(day) < WIDTH - NEAR_START / 4]
+    return tuple(
+        Tick(scale.x(day), f"{day:%Y}" if step >= YEAR else f"{day:%Y-%m}", minor=bool(place % 2))
+        for place, day in enumerate(inside)
+    )
+
+
+def _month(day: date) -> int:
+    """Months since the year 0."""
+    return day.year * YEAR + day.month - 1
 
 
 # -- one marker ----------------------------------------------------------------------------------------
@@ -194,7 +214,7 @@ def _plot(series: Series, data: ChartData, scale: Scale) -> Plot:
     flags = [
         _flag(due, scale)
         for due in data.due
-        if any(series.marker in test.markers for test in due.tests) and 0 <= scale.x(due.day) <= 100
+        if any(series.marker in test.markers for test in due.tests) and scale.shows(due.day)
     ]
     shown = [limit for limit in series.limits if low <= float(limit.value) <= high]
     cut = scale.box(None, series.complete_since) if series.complete_since else None
@@ -203,7 +223,7 @@ def _plot(series: Series, data: ChartData, scale: Scale) -> Plot:
         ticks=tuple(Tick(y(text), text) for text in value_ticks(low, high)),
         band=_band(series, y, scale),
         rules=_rules(shown, y, scale),
-        lines=tuple((a.x, a.y, b.x, b.y) for a, b in zip(marks, marks[1:], strict=False)),
+        lines=tuple((a.x, a.y, b.x, b.y) for a, b in pairwise(marks)),
         marks=tuple(marks),
         flags=tuple(flags),
         cut_off=cut,
@@ -231,7 +251,7 @@ def row_id(series: Series, point: Point) -> str:
 
 
 def _anchor(x: float) -> Literal["start", "middle", "end"]:
-    return "start" if x < 12 else "end" if x > 88 else "middle"
+    return "start" if x < NEAR_START else "end" if x > WIDTH - NEAR_START else "middle"
 
 
 def value_range(values: Sequence[float], limits: Iterable[float]) -> tuple[float, float]:

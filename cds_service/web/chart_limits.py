@@ -19,8 +19,8 @@ from cds_service.knowledge.model import Indicator, Knowledge, Rule
 from cds_service.knowledge.units import display_text
 from cds_service.rules.compare import passes
 from cds_service.rules.context import Context, names
-from cds_service.rules.engine import RANK
-from cds_service.rules.outcome import Evaluation, Line
+from cds_service.rules.engine import RANK, UNCERTAIN
+from cds_service.rules.outcome import Evaluation, Finding, Line
 from cds_service.rules.threshold import adjust, limits_of, out_of_scope
 
 Span = tuple[date | None, date | None]
@@ -34,6 +34,13 @@ class Spec(msgspec.Struct, frozen=True):
 
     rule: Rule
     fields: Mapping[str, Any]
+    finding: Finding | None = None
+    """What the rule says today."""
+
+    def urgency(self, result: Measurement) -> Indicator:
+        """That of the finding if it is about this result, else the rule's own."""
+        own = self.finding is not None and self.finding.result is result
+        return self.finding.indicator if self.finding and own else self.rule.indicator
 
 
 class Limit(msgspec.Struct, frozen=True):
@@ -80,12 +87,14 @@ class Judged(msgspec.Struct, frozen=True):
 
 def specs_in_force(evaluation: Evaluation, knowledge: Knowledge) -> dict[str, list[Spec]]:
     """The comparisons of all threshold rules that are about this patient, by marker."""
-    about = {o.rule for o in evaluation.outcomes if o.applies and not o.failed and o.reason != "not known if it applies"}
     found: dict[str, list[Spec]] = {}
-    for rule in knowledge.rules:
-        if rule.id in about and rule.kind == "threshold":
-            for fields in rule.spec.get("any_of", (rule.spec,)):
-                found.setdefault(fields["marker"], []).append(Spec(rule, fields))
+    rules = {rule.id: rule for rule in knowledge.rules if rule.kind == "threshold"}
+    for outcome in evaluation.outcomes:
+        rule = rules.get(outcome.rule)
+        if rule is None or not outcome.applies or outcome.failed or outcome.reason == UNCERTAIN:
+            continue
+        for fields in rule.spec.get("any_of", (rule.spec,)):
+            found.setdefault(fields["marker"], []).append(Spec(rule, fields, outcome.finding))
     return found
 
 
@@ -109,9 +118,7 @@ def judge(result: Measurement, ctx: Context, specs: Iterable[Spec]) -> Judged:
                 unsure.append(spec.rule.id)
             elif answer:
                 text = _text(result.marker, limit.value, ctx.knowledge)
-                passed.append(
-                    Passed(spec.rule.id, limit.operator, text, spec.rule.indicator, bool(limit.source))
-                )
+                passed.append(Passed(spec.rule.id, limit.operator, text, spec.urgency(result), bool(limit.source)))
     passed.sort(key=lambda one: RANK[one.indicator])
     return Judged(tuple(passed), tuple(dict.fromkeys(unsure)), tuple(lines.values()))
 
