@@ -78,7 +78,7 @@ def test_readme_names_the_day_and_the_number_of_patients() -> None:
     assert "22 November 2026" in text
     assert {case.as_of for case in example_cases()} == {date(2026, 11, 22)}
     assert "Twenty-five" in text
-    assert len(CASES) == 25
+    assert len(CASES) == 26
 
 
 @pytest.mark.parametrize("path", PATIENTS, ids=lambda path: path.stem)
