@@ -77,7 +77,7 @@ def test_readme_names_the_day_and_the_number_of_patients() -> None:
     text = (examples_folder() / "README.md").read_text(encoding="utf-8")
     assert "22 November 2026" in text
     assert {case.as_of for case in example_cases()} == {date(2026, 11, 22)}
-    assert "Twenty-five" in text
+    assert "Twenty-six" in text
     assert len(CASES) == 26
 
 

@@ -167,7 +167,7 @@ def test_markers_that_are_above_a_limit_now_come_first(data):
         measurement("HCT", "45.0", 5),
         measurement("PSA", "4.10", 5),
     )
-    assert [one.marker for one in data(patient).series][0] == "PSA"
+    assert data(patient).series[0].marker == "PSA"
 
 
 def test_without_a_therapy_in_scope_there_are_results_and_no_limits(data):
