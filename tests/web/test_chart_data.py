@@ -80,7 +80,7 @@ def test_a_limit_of_the_course_holds_from_its_day_on(data):
 
 
 def test_a_limit_of_a_product_holds_while_it_is_used(data):
-    # A gel from day 0 (2026-05-06), injections from 2026-08-14: 916 is the limit of the gel, 600 that of injections.
+    # A gel from day 0 (2026-05-06), injections from 2026-08-14: 916 is the gel's limit, 600 that of injections.
     products = [supply(start=100), supply(form="topical", agent="testosterone", start=200, end=101)]
     patient = chart(
         measurement("TT", "905", 150),
