@@ -9,7 +9,8 @@ import msgspec
 import pytest
 
 from cds_service import settings as settings_module
-from cds_service.settings import CHECKS, SECTIONS, Client, FhirServer, Settings, SettingsError, load
+from cds_service.settings import Client, FhirServer, Settings, SettingsError, load
+from cds_service.settings_checks import CHECKS, SECTIONS
 
 
 @pytest.fixture
