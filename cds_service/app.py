@@ -16,9 +16,11 @@ from uuid import uuid4
 
 import msgspec
 from flask import Flask, Response, g, request
+from structlog.typing import FilteringBoundLogger
 from werkzeug.exceptions import HTTPException
 
 from cds_service import __version__
+from cds_service.feedback.store import Store, memory
 from cds_service.hooks import errors, headers, routes
 from cds_service.knowledge.loader import load
 from cds_service.knowledge.model import Knowledge
@@ -48,12 +50,13 @@ def create_app(
     clock: Callable[[], datetime] = now_utc,
     log: TextIO | None = None,
     tally: Tally | None = None,
+    store: Store | None = None,
 ) -> Flask:
     """The service as a WSGI application.
 
     `knowledge` None: what is shipped, with the site's guideline and overlay as the settings name them, as they
-    hold today. `log` None: standard output. `tally` None: nothing is counted. Raises KnowledgeError if the
-    knowledge is at fault.
+    hold today. `log` None: standard output. `tally` None: nothing is counted. `store` None: records end with the
+    process. Raises KnowledgeError if the knowledge is at fault.
     """
     knowledge = knowledge or knowledge_of(settings, clock().astimezone(settings.zone).date())
     app = Flask("cds_service", static_folder=None)
@@ -61,12 +64,15 @@ def create_app(
     app.url_map.merge_slashes = False
     app.url_map.strict_slashes = False
     app.config["MAX_CONTENT_LENGTH"] = settings.max_body
-    desk = routes.make_desk(knowledge, settings.zone, settings.ehr_profile, clock)
+    store = store or memory()
+    desk = routes.make_desk(settings, knowledge, clock, store)
     app.register_blueprint(routes.make_blueprint(desk))
     app.register_blueprint(pages.make_blueprint())
     _add_health(app, knowledge.version)
     _add_errors(app)
-    _add_frame(app, frozenset(settings.origins), log or sys.stdout, tally)
+    logger = make_logger(log or sys.stdout)
+    store.recorder.report = lambda event, waiting: logger.warning(event, waiting=waiting)
+    _add_frame(app, frozenset(settings.origins), logger, tally)
     return app
 
 
@@ -97,15 +103,15 @@ def _add_errors(app: Flask) -> None:
         return errors.crash_outcome()
 
 
-def _add_frame(app: Flask, origins: frozenset[str], log: TextIO, tally: Tally | None) -> None:
+def _add_frame(app: Flask, origins: frozenset[str], logger: FilteringBoundLogger, tally: Tally | None) -> None:
     """What happens before and after every call."""
-    logger = make_logger(log)
 
     @app.before_request
     def begin() -> Response | None:
         g.began = perf_counter()
         method = request.method if request.method in _METHODS else "other"
         g.facts = {"request": str(uuid4()), "method": method}
+        g.client = ""
         return headers.preflight() if request.method == "OPTIONS" else None
 
     @app.after_request

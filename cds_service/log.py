@@ -29,6 +29,9 @@ FIELDS = frozenset(
         "unknown",  # number of doubts told to the user
         "gaps",  # prefetch key -> why it could not be used
         "refused",  # reason -> number of resources not used
+        "feedback",  # number of entries of a feedback request
+        "new",  # number of those that had not been delivered before
+        "waiting",  # number of records that wait for the database
         "problems",  # of a refused request: our own field path and issue code
         "error",  # exception type
         "place",  # module, line and function of our code that raised it

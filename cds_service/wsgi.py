@@ -1,6 +1,6 @@
 """What a WSGI server imports in each of its workers: `cds_service.wsgi:app`.
 
-Settings and knowledge are read at import, so a worker that answers is ready.
+Settings and knowledge are read at import and the database is looked at, so a worker that answers is ready.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import gc
 import os
 
 from cds_service.app import create_app
+from cds_service.feedback.store import open_store
 from cds_service.metrics import tally_of
 from cds_service.settings import load
 
@@ -24,5 +25,6 @@ def settle_memory() -> None:
     gc.set_threshold(50_000, 20, 50)
 
 
-app = create_app(load(os.environ), tally=tally_of(os.environ))
+settings = load(os.environ)
+app = create_app(settings, tally=tally_of(os.environ), store=open_store(settings))
 settle_memory()

@@ -23,8 +23,8 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.pool import QueuePool
 
-from cds_service.feedback.errors import DatabaseError
-from cds_service.feedback.tables import REVISION, SECRETS
+from cds_service.feedback.errors import DatabaseError, UnreachableError
+from cds_service.feedback.tables import REVISION, SECRETS, metadata
 
 DEFAULT_URL = "sqlite:///cds-service.sqlite3"
 MIGRATIONS = Path(__file__).with_name("migrations")
@@ -86,8 +86,9 @@ def _prepare(connection: Any, _record: Any) -> None:
 
 def _begin(connection: Connection) -> None:
     # A transaction that reads first and writes then cannot wait for another writer: it must say so at once.
-    write = connection.get_execution_options().get("writes", False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+    # Outside of `writing` each statement is its own transaction, and costs no more than it must.
+    if connection.get_execution_options().get("writes"):
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
 @contextmanager
@@ -115,13 +116,20 @@ def upgrade(engine: Engine) -> bool:
         raise DatabaseError(f"database: cannot be opened or changed ({_reason(error)})") from error
 
 
+def create(engine: Engine) -> None:
+    """Make the tables in a database that nobody will ever migrate, one in memory."""
+    with writing(engine) as connection:
+        metadata.create_all(connection)
+        _make_key(connection)
+
+
 def check(engine: Engine) -> None:
-    """Raise DatabaseError if the database cannot be read or its tables are not those of this version."""
+    """Raise DatabaseError if the tables are not those of this version, UnreachableError if nobody can tell."""
     try:
         with engine.connect() as connection:
             found = _revision(connection)
     except (SQLAlchemyError, OSError) as error:
-        raise DatabaseError(f"database: cannot be read ({_reason(error)})") from error
+        raise UnreachableError(f"database: cannot be read ({_reason(error)})") from error
     if found != REVISION:
         raise DatabaseError(
             f"database: has {f'the tables of revision {found}' if found else 'no tables yet'}, this version of the "
@@ -130,11 +138,18 @@ def check(engine: Engine) -> None:
 
 
 def patient_key(engine: Engine, given: str) -> bytes:
-    """The key of the hashes that stand for patients: `given`, or if that is '' the one made with the tables."""
+    """The key of the hashes that stand for patients: `given`, or if that is '' the one made with the tables.
+
+    Raises UnreachableError.
+    """
     if given:
         return given.encode()
-    with engine.connect() as connection:
-        key: bytes = connection.execute(select(SECRETS.c.value).where(SECRETS.c.name == PATIENT_KEY)).scalar_one()
+    try:
+        with engine.connect() as connection:
+            wanted = select(SECRETS.c.value).where(SECRETS.c.name == PATIENT_KEY)
+            key: bytes = connection.execute(wanted).scalar_one()
+    except SQLAlchemyError as error:
+        raise UnreachableError(f"database: cannot be read ({_reason(error)})") from error
     return key
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
@@ -24,7 +24,15 @@ from cds_service.rules.outcome import Doubt, Evaluation, Finding
 MOST_CARDS = 5
 URGENCY = ("info", "warning", "critical")
 
-Renderer = Callable[[Evaluation, Chart, Callable[[], str]], list[JSON]]
+
+class Renderer(Protocol):
+    """What `make_renderer` makes."""
+
+    def __call__(
+        self, evaluation: Evaluation, chart: Chart, new_uuid: Callable[[], str], note: Note = ..., /
+    ) -> list[JSON]:
+        """Card JSON of an evaluation; `note` is told of each card what may be kept of it."""
+        ...
 
 
 class Card(msgspec.Struct, frozen=True):
@@ -37,6 +45,18 @@ class Card(msgspec.Struct, frozen=True):
     source: Source
     tests: tuple[Test, ...] = ()
     topic: str = ""
+    finding: Finding | None = None
+    """None: the quiet card of all that is unknown, or several cards in one."""
+    parts: tuple[Card, ...] = ()
+    """The cards that were merged into this one, most urgent first."""
+
+
+Note = Callable[[str, Card, list[JSON]], None]
+"""Told the uuid of a card, the card, and its suggestions as JSON."""
+
+
+def _forget(_uuid: str, _card: Card, _suggestions: list[JSON]) -> None:
+    pass
 
 
 def make_renderer(knowledge: Knowledge, profile: str = "generic", folder: Path | None = None) -> Renderer:
@@ -47,7 +67,9 @@ def make_renderer(knowledge: Knowledge, profile: str = "generic", folder: Path |
     words = Words(knowledge, folder)
     sexed = frozenset(rule.id for rule in knowledge.rules if _rests_on_sex(rule, knowledge))
 
-    def render(evaluation: Evaluation, chart: Chart, new_uuid: Callable[[], str]) -> list[JSON]:
+    def render(
+        evaluation: Evaluation, chart: Chart, new_uuid: Callable[[], str], note: Note = _forget
+    ) -> list[JSON]:
         cards, doubts = [], list(evaluation.doubts)
         for finding in evaluation.findings:
             sex_source = chart.patient.sex_source if finding.rule.id in sexed else ""
@@ -58,10 +80,12 @@ def make_renderer(knowledge: Knowledge, profile: str = "generic", folder: Path |
         if doubts:
             cards.append(_quiet(tuple(doubts), words))
         context: dict[str, Any] = {"patient_id": chart.patient.id, "as_of": evaluation.as_of, "profile": profile}
-        return [
-            _json(card, suggest(card.tests, say=words.say, new_uuid=new_uuid, **context), words, new_uuid())
-            for card in _at_most(cards, MOST_CARDS, words)
-        ]
+        shown = []
+        for card in _at_most(cards, MOST_CARDS, words):
+            uuid, suggestions = new_uuid(), suggest(card.tests, say=words.say, new_uuid=new_uuid, **context)
+            note(uuid, card, suggestions)
+            shown.append(_json(card, suggestions, words, uuid))
+        return shown
 
     return render
 
@@ -112,6 +136,7 @@ def _card(finding: Finding, evaluation: Evaluation, words: Words, sex_from: str)
         source=knowledge.sources[words.evidence(rule, finding.profile)[0].source],
         tests=tuple(knowledge.tests[test] for test in finding.tests),
         topic=rule.topic,
+        finding=finding,
     )
 
 
@@ -180,6 +205,8 @@ def _merged(cards: list[Card], words: Words) -> Card:
         summary=words.summary("merged", "", values),
         detail=words.detail("merged", values),
         tests=tests,
+        finding=None,
+        parts=tuple(cards),
     )
 
 

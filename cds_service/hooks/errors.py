@@ -5,6 +5,7 @@
       404              no service of that name
       412              the data that the service needs could be had from no prefetch key
       415              not application/json, or a compressed body
+      503              feedback that cannot be stored now
     HTTPException      raised by Flask: 404, 405, 413, …; told in the same form
     anything else      500; the type and the place go to the log, nothing to the caller
 
@@ -23,7 +24,7 @@ from werkzeug.exceptions import HTTPException
 
 IssueType = Literal[
     "invalid", "structure", "required", "value", "processing", "not-supported", "not-found", "too-long",
-    "incomplete", "exception", "timeout", "throttled",
+    "incomplete", "exception", "timeout", "throttled", "transient",
 ]  # fmt: skip
 """The codes of FHIR's value set `issue-type` that this service uses."""
 

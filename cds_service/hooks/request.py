@@ -94,7 +94,7 @@ def check_media(content_type: str, content_encoding: str) -> None:
 
 def read_request(body: bytes, hook: str) -> HookRequest:
     """The call in `body` to a service of `hook`. Raises HookError (400) with all faults of the envelope."""
-    members = _decode(body)
+    members = members_of(body)
     problems = _twice(body, members)
     of_service = Field("hook", re.compile(re.escape(hook)), f"{hook}, the hook of this service")
     _string(members, of_service, "", problems)
@@ -126,8 +126,8 @@ def read_request(body: bytes, hook: str) -> HookRequest:
     )
 
 
-def _decode(body: bytes) -> dict[str, Value]:
-    """Members of the JSON object in `body`. Raises HookError if there is none."""
+def members_of(body: bytes) -> dict[str, Value]:
+    """Members of the JSON object in `body`. Raises HookError (400) if there is none."""
     fault = _fault_of_encoding(body)
     if not fault:
         try:

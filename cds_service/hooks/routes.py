@@ -2,6 +2,7 @@
 
     GET   /cds-services        the discovery document
     POST  /cds-services/{id}   a call of one service
+    POST  /cds-services/{id}/feedback   what users did with its cards
 
 A client that was given the discovery address with a slash at its end asks for `/cds-services/` and
 `/cds-services//{id}`. Both are served where they are: a redirect would fail its preflight.
@@ -13,6 +14,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import datetime
+from time import perf_counter
 from typing import Any
 from uuid import uuid4
 from zoneinfo import ZoneInfo
@@ -21,18 +23,24 @@ import msgspec
 from flask import Blueprint, Response, g, request
 
 from cds_service.chart import Chart
+from cds_service.feedback.entries import keep
+from cds_service.feedback.errors import DatabaseError
+from cds_service.feedback.records import CallRecord
+from cds_service.feedback.store import Store
 from cds_service.fhir.expected import Expected
 from cds_service.fhir.reader import read_chart
 from cds_service.hooks.cards import Renderer, make_renderer
 from cds_service.hooks.discovery import SERVICES, Service, document
 from cds_service.hooks.errors import HookError, Problem
+from cds_service.hooks.feedback import read_feedback
 from cds_service.hooks.prefetch import build_expected, require_enough
+from cds_service.hooks.recording import Notes, results
 from cds_service.hooks.request import HookRequest, check_media, read_request
 from cds_service.knowledge.model import Knowledge
 from cds_service.metrics import Watch
 from cds_service.rules.engine import evaluate
 from cds_service.rules.outcome import Evaluation
-from cds_service.settings import MEBIBYTE
+from cds_service.settings import MEBIBYTE, Settings
 
 MOST_TAKEN = 64 * MEBIBYTE
 """How much of a body that is too large is let in before the connection is closed."""
@@ -48,12 +56,14 @@ class Desk(msgspec.Struct, frozen=True):
     render: Renderer
     services: dict[str, tuple[Service, tuple[Expected, ...]]]
     """By id."""
+    store: Store
 
 
-def make_desk(knowledge: Knowledge, zone: ZoneInfo, profile: str, clock: Callable[[], datetime]) -> Desk:
+def make_desk(settings: Settings, knowledge: Knowledge, clock: Callable[[], datetime], store: Store) -> Desk:
     """Build the prefetch templates of all services and compile the words of the cards, once."""
     services = {service.id: (service, build_expected(knowledge, service.hook)) for service in SERVICES}
-    return Desk(knowledge, zone, clock, make_renderer(knowledge, profile), services)
+    render = make_renderer(knowledge, settings.ehr_profile)
+    return Desk(knowledge, settings.zone, clock, render, services, store)
 
 
 def make_blueprint(desk: Desk) -> Blueprint:
@@ -76,21 +86,39 @@ def make_blueprint(desk: Desk) -> Blueprint:
     @blueprint.post("/cds-services//<service_id>")
     def call(service_id: str) -> Response:
         body = _body()
-        if service_id not in desk.services:
-            text = "no service of this id; GET /cds-services lists them"
-            raise HookError(404, [Problem("not-found", text)])
-        service, expected = desk.services[service_id]
-        facts = g.facts
-        facts.update(service=service.id, hook=service.hook)
-        check_media(request.headers.get("Content-Type", ""), request.headers.get("Content-Encoding", ""))
+        service, expected = _service(service_id, desk)
         watch = Watch()
-        cards = answer(read_request(body, service.hook), expected, desk, facts, watch)
+        cards = answer(read_request(body, service.hook), expected, desk, g.facts, watch)
         response = Response(msgspec.json.encode({"cards": cards}), mimetype="application/json")
         watch.lap("render")
-        facts["phases"] = watch.phases
+        g.facts["phases"] = watch.phases
         return response
 
+    @blueprint.post("/cds-services/<service_id>/feedback")
+    @blueprint.post("/cds-services//<service_id>/feedback")
+    def feedback(service_id: str) -> Response:
+        body = _body()
+        service, _ = _service(service_id, desk)
+        entries = read_feedback(body)
+        try:
+            new = keep(desk.store.engine, entries, client=g.client, service=service.id, now=desk.clock())
+        except DatabaseError as error:
+            text = "the feedback could not be stored now and was not kept; send it again later"
+            raise HookError(503, [Problem("transient", text)]) from error
+        g.facts.update(feedback=len(entries), new=new)
+        return Response(b"{}", mimetype="application/json")
+
     return blueprint
+
+
+def _service(service_id: str, desk: Desk) -> tuple[Service, tuple[Expected, ...]]:
+    """The service that is called, and its data. Raises HookError (404, 415)."""
+    if service_id not in desk.services:
+        raise HookError(404, [Problem("not-found", "no service of this id; GET /cds-services lists them")])
+    service, expected = desk.services[service_id]
+    g.facts.update(service=service.id, hook=service.hook)
+    check_media(request.headers.get("Content-Type", ""), request.headers.get("Content-Encoding", ""))
+    return service, expected
 
 
 def _body() -> bytes:
@@ -142,9 +170,37 @@ def answer(
     evaluation = evaluate(chart, desk.knowledge, as_of=as_of, hook=call.hook)
     facts.update(_facts_of_evaluation(evaluation))
     watch.lap("judge")
-    cards = desk.render(evaluation, chart, _new_uuid)
+    notes = Notes()
+    cards = desk.render(evaluation, chart, _new_uuid, notes.take)
     facts["cards"] = len(cards)
+    _record(call, chart, evaluation, notes, desk)
     return cards
+
+
+def _record(call: HookRequest, chart: Chart, evaluation: Evaluation, notes: Notes, desk: Desk) -> None:
+    """Hand over what is kept of the call; it is written later, and no call waits for it."""
+    store = desk.store
+    try:
+        patient = store.patient(g.client, call.fhir_server, call.patient_id)
+    except DatabaseError:  # the key of the hashes cannot be read: nothing can be told of anybody
+        store.recorder.dropped += 1
+        return
+    store.recorder.put(
+        CallRecord(
+            id=g.facts["request"],
+            time=desk.clock(),
+            service=g.facts["service"],
+            hook=call.hook,
+            client=g.client,
+            patient=patient,
+            knowledge=desk.knowledge.version,
+            ms=round((perf_counter() - g.began) * 1000, 2),
+            results=results(evaluation),
+            gaps={gap.key: gap.kind for gap in chart.gaps},
+            cards=tuple(notes.cards),
+            suggestions=tuple(notes.suggestions),
+        )
+    )
 
 
 def _facts_of_chart(chart: Chart) -> dict[str, Any]:

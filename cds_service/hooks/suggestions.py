@@ -62,3 +62,11 @@ def suggest(
         everything = str(say("suggestion_all", count=len(tests)))
         suggestions.insert(0, {"label": everything, "uuid": new_uuid(), "actions": actions})
     return suggestions
+
+
+def tests_of(suggestions: Sequence[JSON], tests: Sequence[Test]) -> list[tuple[str, tuple[str, ...]]]:
+    """Which tests each suggestion that `suggest` made of `tests` orders: its uuid and their keys."""
+    keys: list[tuple[str, ...]] = [(test.key,) for test in tests]
+    if len(suggestions) > len(tests):
+        keys.insert(0, tuple(test.key for test in tests))
+    return [(suggestion["uuid"], those) for suggestion, those in zip(suggestions, keys, strict=True)]

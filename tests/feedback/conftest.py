@@ -1,17 +1,31 @@
-"""The databases of the tests: each test that asks for `database_url` runs on SQLite and on PostgreSQL."""
+"""The databases of the tests: each test that asks for one runs on SQLite and on PostgreSQL."""
 
 from __future__ import annotations
 
+import io
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pytest
-from sqlalchemy import Engine, text
+from flask import Flask
+from flask.testing import FlaskClient
+from sqlalchemy import Engine, select, text
 
-from cds_service.feedback.database import connect, upgrade
+from cds_service.app import create_app
+from cds_service.feedback.database import connect, upgrade, writing
+from cds_service.feedback.store import Store
+from cds_service.feedback.tables import SECRETS, metadata
+from cds_service.knowledge.model import Knowledge
+from cds_service.settings import Settings
 from tests.feedback.postgres import ACCOUNT, binaries, server
+
+NOW = datetime(2026, 3, 15, 12, 0, tzinfo=UTC)
+KINDS = ["sqlite", "postgresql"]
 
 
 @pytest.fixture(scope="session")
@@ -27,11 +41,11 @@ def postgres() -> Iterator[str]:
         yield address
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """URL of an empty database."""
+@contextmanager
+def an_empty_database(request: pytest.FixtureRequest, folder: Path) -> Iterator[str]:
+    """URL of a new database of the kind that the fixture is asked for."""
     if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path}/records.sqlite3"
+        yield f"sqlite:///{folder}/records.sqlite3"
         return
     address, name = request.getfixturevalue("postgres"), f"test_{uuid4().hex}"
     url = f"postgresql+psycopg://{ACCOUNT}@{address}/"
@@ -43,6 +57,13 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str
     admin.dispose()
 
 
+@pytest.fixture(params=KINDS)
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """URL of a database without tables that no other test sees."""
+    with an_empty_database(request, tmp_path) as url:
+        yield url
+
+
 @pytest.fixture
 def empty(database_url: str) -> Iterator[Engine]:
     """A database without tables."""
@@ -52,7 +73,57 @@ def empty(database_url: str) -> Iterator[Engine]:
 
 
 @pytest.fixture
-def engine(empty: Engine) -> Engine:
-    """A database with the tables of this version."""
+def fresh(empty: Engine) -> Engine:
+    """A database with the tables of this version, for tests that change the tables."""
     upgrade(empty)
     return empty
+
+
+@pytest.fixture(scope="session", params=KINDS)
+def shared_store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+    with an_empty_database(request, tmp_path_factory.mktemp("shared")) as url:
+        engine = connect(url)
+        upgrade(engine)
+        store = Store(engine)
+        yield store
+        store.close()
+
+
+@pytest.fixture(scope="session")
+def shared_app(shared_store: Store, knowledge: Knowledge, stream: io.StringIO) -> Flask:
+    return create_app(Settings(), knowledge=knowledge, clock=lambda: NOW, log=stream, store=shared_store)
+
+
+@pytest.fixture
+def store(shared_store: Store) -> Store:
+    """A store without rows."""
+    assert shared_store.recorder.drain()
+    with writing(shared_store.engine) as connection:
+        for table in reversed(metadata.sorted_tables):
+            if table is not SECRETS:
+                connection.execute(table.delete())
+    return shared_store
+
+
+@pytest.fixture
+def engine(store: Store) -> Engine:
+    """Its database."""
+    return store.engine
+
+
+@pytest.fixture
+def client(shared_app: Flask, store: Store, log: io.StringIO) -> FlaskClient:
+    """The service on that store; its clock stands at noon of 2026-03-15, UTC."""
+    return shared_app.test_client()
+
+
+@pytest.fixture
+def rows(store: Store) -> Callable[..., list[Any]]:
+    """All rows of a table, or some columns of them."""
+
+    def read(table, *columns) -> list[Any]:
+        with store.engine.connect() as connection:
+            found = connection.execute(select(*([table.c[name] for name in columns] or [table])))
+            return [tuple(row) for row in found]
+
+    return read

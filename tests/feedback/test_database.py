@@ -44,13 +44,13 @@ def test_a_database_without_tables_is_refused_with_the_way_out(empty: Engine):
         check(empty)
 
 
-def test_a_database_of_a_later_version_is_neither_used_nor_changed(engine: Engine):
-    with writing(engine) as connection:
+def test_a_database_of_a_later_version_is_neither_used_nor_changed(fresh: Engine):
+    with writing(fresh) as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
     with pytest.raises(DatabaseError, match="later version"):
-        upgrade(engine)
+        upgrade(fresh)
     with pytest.raises(DatabaseError, match="revision 9999"):
-        check(engine)
+        check(fresh)
 
 
 def _upgrade_at_once(url: str, start: threading.Barrier, answers: multiprocessing.Queue) -> None:
@@ -87,15 +87,15 @@ def test_the_key_is_random_and_kept_unless_the_settings_give_one(engine: Engine,
     other.dispose()
 
 
-def test_writers_take_turns(engine: Engine):
+def test_writers_take_turns(fresh: Engine):
     """Each reads a number and writes it back one higher: without turns some of the steps would be lost."""
-    with writing(engine) as connection:
+    with writing(fresh) as connection:
         connection.execute(text("CREATE TABLE numbers (number INTEGER)"))
         connection.execute(text("INSERT INTO numbers VALUES (0)"))
 
     def count() -> None:
         for _ in range(20):
-            with writing(engine) as connection:
+            with writing(fresh) as connection:
                 number = connection.execute(text("SELECT number FROM numbers")).scalar_one()
                 connection.execute(text("UPDATE numbers SET number = :next"), {"next": number + 1})
 
@@ -104,7 +104,7 @@ def test_writers_take_turns(engine: Engine):
         thread.start()
     for thread in threads:
         thread.join()
-    with engine.connect() as connection:
+    with fresh.connect() as connection:
         assert connection.execute(text("SELECT number FROM numbers")).scalar() == 80
 
 

@@ -1,0 +1,193 @@
+"""What is written of a call: one `CallRecord`, put on a list by the call and written by a thread a moment later.
+
+    recorder.put(record)      the call's part: it neither waits nor fails
+    recorder.drain()          writes what is on the list; the thread does so a few times a second
+    recorder.close()          at the end of the process: writes the rest
+
+While the database is locked, full or gone, records stay on the list and are tried again; when the list is full,
+further ones are counted and dropped.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable
+from datetime import datetime
+from itertools import islice
+from time import monotonic
+from typing import Any
+
+import msgspec
+from sqlalchemy import Engine, bindparam
+from sqlalchemy.exc import SQLAlchemyError
+
+from cds_service.feedback.database import writing
+from cds_service.feedback.entries import insert_new
+from cds_service.feedback.errors import DatabaseError
+from cds_service.feedback.hashes import Ground, fact_hash
+from cds_service.feedback.tables import CALLS, CARDS, FEEDBACK, SUGGESTIONS
+
+CAPACITY = 20_000
+"""Calls that wait to be written, at most: some ten megabytes."""
+BATCH = 500
+PERIOD_SECONDS = 0.25
+LONGEST_PAUSE_SECONDS = 10.0
+CLOSING_SECONDS = 3.0
+
+
+class Told(msgspec.Struct, frozen=True):
+    """A rule that spoke in one card, or would have."""
+
+    uuid: str
+    rule: str
+    rule_version: int
+    indicator: str
+    position: int = 0
+    """Of the rule in its card: 0 is the one whose topic the card bears."""
+    silent: bool = False
+    snoozed: bool = False
+    tests: tuple[str, ...] = ()
+    basis: tuple[Ground, ...] = ()
+    """Facts that it rests on; only their keyed hashes are written."""
+
+
+class Suggested(msgspec.Struct, frozen=True):
+    """The tests that one suggestion of a card orders."""
+
+    uuid: str
+    card: str
+    tests: tuple[str, ...]
+
+
+class CallRecord(msgspec.Struct, frozen=True):
+    """One call, without a name, an id or a value."""
+
+    id: str
+    time: datetime
+    service: str
+    hook: str
+    client: str
+    patient: str
+    knowledge: str
+    ms: float
+    results: dict[str, int]
+    """Rules by how they ended."""
+    gaps: dict[str, str]
+    cards: tuple[Told, ...] = ()
+    suggestions: tuple[Suggested, ...] = ()
+
+
+class Recorder:
+    """The list of records to be written, and the thread that writes them."""
+
+    def __init__(self, engine: Engine, key: Callable[[], bytes]) -> None:
+        """`key` gives that of the hashes; it raises DatabaseError."""
+        self.report: Callable[[str, int], None] = lambda _event, _waiting: None
+        """Is told when records cannot be written and when they are again, with the number of those that wait."""
+        self.dropped = 0
+        """Records that were not kept: the list was full, or the process ended while the database was gone."""
+        self.failing = False
+        """True while the database does not take what is written."""
+        self._engine = engine
+        self._key = key
+        self._waiting: deque[CallRecord] = deque()
+        self._turn = threading.Lock()
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def put(self, record: CallRecord) -> None:
+        """Take a record; drop it if too many wait."""
+        if len(self._waiting) >= CAPACITY:
+            self.dropped += 1
+            return
+        self._waiting.append(record)
+        if self._thread is None:  # made here and not before: a server may fork after the application is built
+            self._thread = threading.Thread(target=self._work, name="recorder", daemon=True)
+            self._thread.start()
+
+    def drain(self) -> bool:
+        """Write what waits; False if the database did not take it."""
+        with self._turn:
+            while batch := list(islice(self._waiting, BATCH)):
+                try:
+                    write(self._engine, self._key(), batch)
+                except (SQLAlchemyError, DatabaseError):
+                    if not self.failing:
+                        self.failing = True
+                        self.report("records cannot be written", len(self._waiting))
+                    return False
+                for _ in batch:
+                    self._waiting.popleft()
+                if self.failing:
+                    self.failing = False
+                    self.report("records are written again", len(self._waiting))
+            return True
+
+    def close(self) -> None:
+        """Write the rest, for as long as the end of a process may take; what then waits is dropped."""
+        self._stop.set()
+        until = monotonic() + CLOSING_SECONDS
+        while not self.drain() and monotonic() < until:
+            self._stop.wait(PERIOD_SECONDS)
+        self.dropped += len(self._waiting)
+        self._waiting.clear()
+
+    def _work(self) -> None:
+        pause = PERIOD_SECONDS
+        while not self._stop.wait(pause):
+            pause = PERIOD_SECONDS if self.drain() else min(pause * 2, LONGEST_PAUSE_SECONDS)
+
+
+def write(engine: Engine, key: bytes, records: Iterable[CallRecord]) -> None:
+    """Write records in one transaction; those that are there already stay as they are. Raises SQLAlchemyError."""
+    rows: dict[str, list[dict[str, Any]]] = {"calls": [], "cards": [], "suggestions": []}
+    for record in records:
+        rows["calls"].append(_call(record))
+        rows["cards"].extend(_card(record, card, key) for card in record.cards)
+        rows["suggestions"].extend(
+            {"uuid": one.uuid, "test": test, "card": one.card, "time": record.time}
+            for one in record.suggestions
+            for test in one.tests
+        )
+    with writing(engine) as connection:
+        insert_new(connection, CALLS, rows["calls"])
+        insert_new(connection, CARDS, rows["cards"])
+        insert_new(connection, SUGGESTIONS, rows["suggestions"])
+        # Feedback that came before its card was written learns now whose it is.
+        shown = [row for row in rows["cards"] if row["position"] == 0 and not (row["silent"] or row["snoozed"])]
+        if shown:
+            connection.execute(_CLAIM, [{"of": r["patient"], "uuid": r["uuid"], "by": r["client"]} for r in shown])
+
+
+_CLAIM = (
+    FEEDBACK.update()
+    .where(FEEDBACK.c.card == bindparam("uuid"), FEEDBACK.c.client == bindparam("by"), FEEDBACK.c.patient.is_(None))
+    .values(patient=bindparam("of"))
+)
+
+
+def _call(record: CallRecord) -> dict[str, Any]:
+    names = ("id", "time", "service", "hook", "client", "patient", "knowledge", "ms", "gaps")
+    return {
+        **{name: getattr(record, name) for name in names},
+        **{name: record.results.get(name, 0) for name in RESULTS},
+    }
+
+
+RESULTS = ("findings", "fine", "unknown", "not_applicable", "failed")
+
+
+def _card(record: CallRecord, card: Told, key: bytes) -> dict[str, Any]:
+    return {
+        **msgspec.structs.asdict(card),
+        "tests": " ".join(card.tests),
+        "basis": " ".join(fact_hash(key, fact) for fact in card.basis),
+        "call": record.id,
+        "time": record.time,
+        "client": record.client,
+        "patient": record.patient,
+    }
