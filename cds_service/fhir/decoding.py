@@ -28,6 +28,7 @@ T = TypeVar("T")
 
 TYPES: dict[str, type[Any]] = {
     "Observation": fhir.Observation,
+    "DiagnosticReport": fhir.DiagnosticReport,
     "MedicationRequest": fhir.MedicationRequest,
     "MedicationStatement": fhir.MedicationStatement,
     "MedicationDispense": fhir.MedicationDispense,
@@ -46,6 +47,7 @@ DECODERS: dict[str, msgspec.json.Decoder[Any]] = {name: msgspec.json.Decoder(kin
 _NEEDED: dict[str, frozenset[str]] = {
     "Observation": frozenset(fhir.Observation.__struct_fields__)
     - {"id", "issued", "specimen", "meta", "interpretation", "reference_range"},
+    "DiagnosticReport": frozenset({"resource_type", "status", "subject", "code"}),
     "MedicationRequest": frozenset(fhir.Drug.__struct_fields__) - {"id"} | {"intent", "do_not_perform"},
     "MedicationStatement": frozenset(fhir.Drug.__struct_fields__) - {"id"} | {"adherence"},
     "MedicationDispense": frozenset(fhir.Drug.__struct_fields__) - {"id"} | {"days_supply"},

@@ -2,7 +2,7 @@
 
 Recognised by system and code alone. A component is read like an Observation of its own that shares status, date
 and subject with its parent; so is a contained member of a panel. A panel without members says only that it was
-done, and that with the problem `panel`.
+done, and that with the problem `panel`; so does a DiagnosticReport, where the site counts them (1.3).
 """
 
 from __future__ import annotations
@@ -21,7 +21,15 @@ from cds_service.fhir.decoding import UnreadableError, decode, given, head_of, l
 from cds_service.fhir.laboratory import Laboratory, has_value
 from cds_service.fhir.medications import other_patient
 from cds_service.fhir.reading import NOTHING, Entry, Reading, source_of
-from cds_service.fhir.resources import ABSENT, BareConcept, Component, Concept, Observation, Reference
+from cds_service.fhir.resources import (
+    ABSENT,
+    BareConcept,
+    Component,
+    Concept,
+    DiagnosticReport,
+    Observation,
+    Reference,
+)
 from cds_service.fhir.scales import Known
 from cds_service.fhir.series import LONG_AGO, PENDING, USABLE, Found, in_order
 from cds_service.fhir.terms import LOINC
@@ -56,6 +64,7 @@ class Observations:
         self._laboratory = Laboratory(reading.terms, patient)
         self._latest = add_days(reading.as_of, 1)
         self._seen = reading.terms.seen
+        self._panels_count = bool(reading.knowledge.switches["panel_counts_as_done"])
         self._strange: dict[bytes, Refused | None] = {}
         self._subjects: dict[bytes, bool] = {}
         self._found: list[Found] = []
@@ -75,6 +84,29 @@ class Observations:
         ):
             return self._carefully(observation, source)
         return self._keep(observation, known, self._sample(observation, source))
+
+    def report(self, report: DiagnosticReport, _: Entry) -> Refused | None:
+        """Take a report of a panel as done; None if it is one, else why not."""
+        source = source_of("DiagnosticReport", report.id)
+        try:
+            concept = loosely(report.code, _CODE) if given(report.code) else BareConcept()
+        except UnreadableError:
+            return Refused(source, "unreadable", UNREADABLE)
+        panels = self._reading.knowledge.panels
+        named = (panels.get((coding.system or "", coding.code or "")) for coding in concept.coding or ())
+        panel = next(filter(None, named), None)
+        if panel is None:
+            return Refused(source, "unknown_code", "its code is not among those that are read")
+        if not self._is_about_patient(report.subject):
+            return other_patient(source, panel.markers)
+        whole = Observation(
+            status=report.status,
+            effective_date_time=report.effective_date_time,
+            effective_period=report.effective_period,
+            issued=report.issued,
+            meta=report.meta,
+        )
+        return self._panel(whole, source, panel.markers, panel.code)
 
     def _carefully(self, observation: Observation, source: str) -> Refused | None:
         """The same for an Observation that is not quite like one before."""
@@ -292,7 +324,7 @@ class Observations:
 
     def _panel(self, observation: Observation, source: str, markers: frozenset[str], code: str) -> Refused | None:
         inside = given(observation.component) or given(observation.has_member)
-        if inside or observation.status not in USABLE:
+        if (inside and not self._panels_count) or observation.status not in USABLE:
             return Refused(source, "panel", "its results stand in its members")
         sample = self._sample(observation, source)
         for marker in sorted(markers):

@@ -90,6 +90,7 @@ class _Shelves:
         """Who reads which type of resource."""
         return {
             "Observation": self.observations.read,
+            "DiagnosticReport": self.observations.report,
             "MedicationRequest": lambda record, _: self._medications.request(record),
             "MedicationStatement": lambda record, _: self._medications.statement(record),
             "MedicationDispense": lambda record, _: self._medications.dispense(record),

@@ -147,6 +147,18 @@ class Observation(Component, frozen=True):
     effective_instant: str | None = None
 
 
+class DiagnosticReport(Resource, frozen=True):
+    """DiagnosticReport, as far as it says that a panel was done; its results stand in Observations."""
+
+    status: str | None = None
+    subject: Raw = ABSENT
+    code: Raw = ABSENT
+    effective_date_time: str | None = None
+    effective_period: Period | None = None
+    issued: str | None = None
+    meta: Raw = ABSENT
+
+
 class CodeableReference(Element, frozen=True):
     """CodeableReference of R5."""
 

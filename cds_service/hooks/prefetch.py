@@ -64,6 +64,7 @@ def build_expected(knowledge: Knowledge, hook: str) -> tuple[Expected, ...]:
             "orders",
         ),
         *_doses(knowledge),
+        *_reports(knowledge),
     )
 
 
@@ -81,6 +82,15 @@ def _search(key: str, template: str, *covers: str) -> Expected:
     """A search whose answer holds the searched type and, if it is included, Medication."""
     types = {template.partition("?")[0]} | ({"Medication"} if "_include" in template else set())
     return Expected(key, template, frozenset(types), frozenset(covers), newest_first=True)
+
+
+def _reports(knowledge: Knowledge) -> Iterator[Expected]:
+    """Reports of panels, where the site counts them as done. Without them a test is only asked for once more."""
+    if knowledge.switches["panel_counts_as_done"]:
+        codes = ",".join(_token(*key) for key in knowledge.panels)
+        yield _search(
+            "diagnosticReports", f"DiagnosticReport?patient={PATIENT}&code={codes}&_sort=-date&_count={ENTRIES}"
+        )
 
 
 def _results(knowledge: Knowledge) -> Iterator[Expected]:

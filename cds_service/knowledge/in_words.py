@@ -220,6 +220,8 @@ def _pair(spec: Any, knowledge: Knowledge) -> str:
     if "outside_hours" in spec:
         first, last = spec["outside_hours"]
         return f"{pair}, one was taken outside {first} to {last}"
+    if "hour_unknown" in spec:
+        return f"{pair}, one came without an hour of collection"
     return f"{pair}, both are {_compared(spec, knowledge)}"
 
 

@@ -120,6 +120,17 @@ class Context:
             found.sort(key=lambda m: m.day or date.min, reverse=True)
         return tuple(found)
 
+    def done(self, marker: str) -> tuple[Measurement, ...]:
+        """Results that show for the schedule that the test was done, newest first.
+
+        Those of `performed`, and, where the site counts them (1.3), panels that came without their results.
+        """
+        found = self.performed(marker)
+        if self.switch("panel_counts_as_done"):
+            panels = tuple(m for m in self.series(marker) if m.problem == "panel" and m.when)
+            found = tuple(sorted((*found, *panels), key=lambda m: m.day or date.min, reverse=True))
+        return found
+
     def _counts_as(self, marker: str) -> str:
         return self.knowledge.markers[marker].counts_as
 

@@ -18,7 +18,7 @@ from cds_service.knowledge.model import Indicator, Knowledge, Protocol, Rule
 from cds_service.rules import calculated, change, precondition, quality, schedule, threshold
 from cds_service.rules.context import Context
 from cds_service.rules.lines import about_rule, doubt_lines
-from cds_service.rules.outcome import Doubt, Evaluation, Finding, Line, Outcome
+from cds_service.rules.outcome import Doubt, Due, Evaluation, Finding, Line, Outcome
 from cds_service.rules.predicates import Truth, holds
 
 KINDS: dict[str, Callable[[Rule, Truth, Context], Outcome]] = {
@@ -165,7 +165,7 @@ def _merge(standing: dict[str, Finding], ctx: Context) -> tuple[dict[str, list[F
         hosts = [host for host in hosts if not standing[host].rule.line_only]
         if hosts or finding.rule.line_only:
             merged.add(name)
-        for host in hosts if finding.rule.line_only else hosts[:1]:
+        for host in hosts if finding.rule.line_only and not finding.rule.spec.get("line_once") else hosts[:1]:
             guests.setdefault(host, []).append(finding)
     return guests, merged
 
@@ -198,7 +198,10 @@ def _finish(finding: Finding, guests: Iterable[Finding]) -> Finding:
 
 
 def _each_test_once(findings: list[Finding], ctx: Context) -> list[Finding]:
-    """A test that two protocols miss stands once: where it is overdue, else in the first protocol (0.4.5)."""
+    """A test that two protocols miss stands once: where it is overdue, else in the first protocol (0.4.5).
+
+    So does one that a larger test of another card brings, unless it alone is overdue.
+    """
     order = {protocol.key: protocol.order for protocol in ctx.knowledge.protocols}
     claims: dict[str, tuple[bool, int, int]] = {}
     for index, finding in enumerate(findings):
@@ -207,13 +210,27 @@ def _each_test_once(findings: list[Finding], ctx: Context) -> list[Finding]:
             claims[due.test] = min(claims.get(due.test, claim), claim)
     kept = []
     for index, finding in enumerate(findings):
-        mine = tuple(item for item in finding.due if claims[item.test][2] == index)
+        others = [item for other in findings if other is not finding for item in other.due]
+        mine = tuple(
+            item
+            for item in finding.due
+            if claims[item.test][2] == index and not any(_brings(other, item, ctx) for other in others)
+        )
         if mine == finding.due:
             kept.append(finding)
         elif mine:
             indicator = schedule.indicator_for(finding.rule, mine, ctx)
             kept.append(msgspec.structs.replace(finding, due=mine, indicator=indicator))
     return kept
+
+
+def _brings(larger: Due, item: Due, ctx: Context) -> bool:
+    """True if doing one test does another, smaller one too (a metabolic panel: glucose)."""
+    brought = ctx.knowledge.tests[larger.test].brings
+    wanted = ctx.knowledge.tests[item.test]
+    if len(brought) <= len(wanted.brings) or (item.overdue and not larger.overdue):
+        return False
+    return any(markers <= brought for markers in wanted.done_by)
 
 
 def _suggested(findings: list[Finding], ctx: Context) -> list[Finding]:

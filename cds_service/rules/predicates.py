@@ -281,7 +281,7 @@ def _has_result(spec: Any, ctx: Context) -> Truth:
 
 
 def _pair(spec: Any, ctx: Context) -> Truth:
-    """Two results on different days: their hour of collection, or both at or above a limit."""
+    """Two results on different days: their hour of collection, one without an hour, or both at or above a limit."""
     found = _has_result({"marker": spec["marker"], "within_days": spec["within_days"], "count": 2}, ctx)
     if not found.holds:
         return found if found.holds is None else NO
@@ -290,6 +290,8 @@ def _pair(spec: Any, ctx: Context) -> Truth:
         first, last = spec["outside_hours"]
         outside = any(_clock(m) is not None and not first <= str(_clock(m)) <= last for m in pair)
         return Truth(True, pair) if outside else NO
+    if "hour_unknown" in spec:
+        return Truth(True, pair) if any(_clock(m) is None for m in pair) else NO
     return _both_at_or_above(pair, spec, ctx)
 
 

@@ -266,7 +266,10 @@ def _missing(test: Test, opens: date, overdue: bool, ctx: Context) -> Status:
 
 
 def done_since(test: Test, opens: date | None, ctx: Context) -> date | None:
-    """Day of the newest result that shows the test was done on or after `opens` (None: ever), or None."""
+    """Day of the newest result, up to today, that shows the test was done on or after `opens` (None: ever).
+
+    None if there is none. A result of tomorrow (4.1.2 tolerates one, for time zones) is not done yet (3.1).
+    """
     days = []
     for markers in test.done_by:
         newest = [_newest(marker, opens, ctx) for marker in markers]
@@ -278,9 +281,10 @@ def done_since(test: Test, opens: date | None, ctx: Context) -> date | None:
 
 
 def _newest(marker: str, opens: date | None, ctx: Context) -> date | None:
-    for measurement in ctx.performed(marker):
-        if measurement.when and (opens is None or measurement.when.last_day >= opens):
-            return measurement.when.day
+    for measurement in ctx.done(marker):
+        when = measurement.when
+        if when and when.day <= ctx.as_of and (opens is None or when.last_day >= opens):
+            return when.day
     return None
 
 
@@ -288,7 +292,7 @@ def _together(markers: frozenset[str], opens: date | None, ctx: Context) -> list
     """Days on which all the markers have a result."""
     days = [{m.when.day for m in ctx.performed(k) if m.when and m.when.precision != "month"} for k in markers]
     shared = set.intersection(*days) if days else set()
-    return [day for day in shared if opens is None or day >= opens]
+    return [day for day in shared if day <= ctx.as_of and (opens is None or day >= opens)]
 
 
 def _preliminary(test: Test, opens: date, ctx: Context) -> date | None:
@@ -335,8 +339,12 @@ def _outcome(
 
 
 def indicator_for(rule: Rule, due: Iterable[Due], ctx: Context) -> Indicator:
-    """Urgency of a card with these tests: `warning` if a safety test is overdue (3.1), else the rule's own."""
-    serious = any(item.overdue and ctx.knowledge.tests[item.test].safety for item in due)
+    """Urgency of a card with these tests: `warning` if a safety test is overdue (3.1), else the rule's own.
+
+    At ordering the tests of `warning_if` make it a warning.
+    """
+    grave = rule.spec.get("warning_if", ())
+    serious = any(item.test in grave or (item.overdue and ctx.knowledge.tests[item.test].safety) for item in due)
     return "warning" if serious else rule.indicator
 
 
@@ -354,13 +362,7 @@ def _at_order(rule: Rule, truth: Truth, schedule: Schedule, ctx: Context) -> Out
     )
     statuses = [_status(item, opened, ctx) for item in _asked(opened.items, ctx)]
     timetable.note(ctx, schedule.profile, None, ctx.as_of, opened, statuses)
-    outcome = _outcome(rule, truth.facts, schedule, opened, statuses, ctx)
-    if outcome.finding is None:
-        return outcome
-    missing = {ctx.knowledge.tests[item.test].key for item in outcome.finding.due}
-    indicator = "warning" if missing & set(rule.spec.get("warning_if", ())) else rule.indicator
-    finding = msgspec.structs.replace(outcome.finding, indicator=indicator)
-    return msgspec.structs.replace(outcome, finding=finding)
+    return _outcome(rule, truth.facts, schedule, opened, statuses, ctx)
 
 
 def _distinct(doubts: Iterable[Doubt]) -> tuple[Doubt, ...]:

@@ -158,9 +158,8 @@ def read(knowledge: Knowledge) -> Callable[..., Chart]:
     """Read a Chart: keywords are prefetch keys, `absent` names keys that are not sent; the rest found nothing."""
 
     def call(absent: str = "", drafts: Any = None, selections: Any = None, **prefetch: Any) -> Chart:
-        options = {
-            name: prefetch.pop(name) for name in ("zone", "as_of", "expected", "patient_id") if name in prefetch
-        }
+        names = ("zone", "as_of", "expected", "patient_id", "site")
+        options = {name: prefetch.pop(name) for name in names if name in prefetch}
         values = (
             {each.key: {"resourceType": "Bundle"} for each in EXPECTED} | {"patient": Ehr().patient()} | prefetch
         )
@@ -168,7 +167,7 @@ def read(knowledge: Knowledge) -> Callable[..., Chart]:
             {key: raw(value) for key, value in values.items() if key not in absent.split()},
             options.get("expected", EXPECTED),
             patient_id=options.get("patient_id", "p"),
-            knowledge=knowledge,
+            knowledge=options.get("site", knowledge),
             as_of=options.get("as_of", TODAY),
             zone=options.get("zone", BERLIN),
             draft_orders=None if drafts is None else raw(drafts),

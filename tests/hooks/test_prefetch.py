@@ -191,6 +191,15 @@ def test_panels_are_asked_for_where_their_members_are(expected):
     assert f"{LOINC}|4544-3" in codes_of(home)
 
 
+def test_reports_are_asked_for_where_the_site_counts_them(knowledge, expected):
+    site = msgspec.structs.replace(knowledge, switches={**knowledge.switches, "panel_counts_as_done": True})
+    (more,) = [item for item in build_expected(site, "patient-view") if item not in expected]
+    assert (more.key, more.types, more.covers) == ("diagnosticReports", {"DiagnosticReport"}, frozenset())
+    assert set(codes_of(more)) == {f"{system}|{code}" for system, code in knowledge.panels}
+    assert len(build_expected(site, "patient-view")) <= 10  # a service asks for no more
+    assert len(quote(more.template, safe="?&=")) < 2000
+
+
 def test_results_that_mean_a_condition_are_asked_for(knowledge, expected):
     tokens = {token for item in labs(expected) for token in codes_of(item)}
     observed = {f"{s}|{c}" for concept in knowledge.concepts.values() for s, c in concept.observations}

@@ -95,6 +95,47 @@ def test_a_result_of_today_counts(knowledge):
     assert result_of(on_testosterone(*done(MONTH_3, 0), start=100), knowledge, RULE) == "fine"
 
 
+def test_a_result_of_tomorrow_is_not_done_yet(knowledge):
+    """Dated from `opens` up to today inclusive (3.1); one day ahead is no future date (4.1.2), and is compared."""
+    patient = on_testosterone(*done(["TT", "E2"], -1), measurement("HCT", "56", -1), start=100)
+    finding = found(patient, knowledge, RULE)
+    assert missing(finding) == MONTH_3
+    assert {item.last for item in finding.due} == {None}
+    assert result_of(patient, knowledge, "HCT-1") == "finding"
+    earlier = on_testosterone(*done(MONTH_3, -1), *done(MONTH_3, 40), start=100)
+    assert result_of(earlier, knowledge, RULE) == "fine"
+
+
+def test_testosterone_and_shbg_of_tomorrow_are_no_free_testosterone_yet(knowledge):
+    late = on_testosterone(*done(["TT", "SHBG"], -1), *done([*MONTH_3, "PSA", "LIPID"], 5), start=180)
+    assert missing(found(late, knowledge, RULE)) == ["FT", "SHBG"]
+    today = on_testosterone(*done(["TT", "SHBG"], 0), *done([*MONTH_3, "PSA", "LIPID"], 5), start=180)
+    assert result_of(today, knowledge, RULE) == "fine"
+
+
+def panels(*markers: str, ago: int = 5) -> list[Measurement]:
+    return [measurement(marker, None, ago, problem="panel") for marker in markers]
+
+
+@pytest.mark.parametrize("counts", [False, True])
+def test_a_panel_without_results_is_done_where_the_site_says_so(knowledge, counts):
+    """1.3: for the schedule only; no limit, no calculation and no count of results rests on a panel."""
+    site = switched(knowledge, panel_counts_as_done=counts)
+    patient = on_testosterone(*done(["TT", "E2"], 5), *panels("HCT", "HGB"), measurement("HGB", "19", 30), start=100)
+    assert result_of(patient, site, RULE) == ("fine" if counts else "finding")
+    assert result_of(patient, site, "HGB-1") == "finding"
+    assert ("dq_panel", "HCT") in {(doubt.message, doubt.area) for doubt in judge(patient, site).doubts}
+    both = on_testosterone(*panels("TT", "SHBG"), *done(["TT", "E2", "CBC", "PSA", "LIPID"], 5), start=180)
+    assert missing(found(both, site, RULE)) == (["FT"] if counts else ["FT", "SHBG"])
+
+
+def test_a_panel_from_before_the_milestone_does_not_count(knowledge):
+    site = switched(knowledge, panel_counts_as_done=True)
+    patient = on_testosterone(*done(["TT", "E2"], 5), *panels("HCT", ago=41), start=100)
+    finding = found(patient, site, RULE)
+    assert (missing(finding), finding.due[0].last) == (["CBC"], back(41))
+
+
 def test_a_sample_of_day_50_is_not_the_three_month_visit(knowledge):
     patient = on_testosterone(*done(MONTH_3, 40), start=90)
     finding = found(patient, knowledge, RULE)
