@@ -121,7 +121,8 @@ def panels(*markers: str, ago: int = 5) -> list[Measurement]:
 def test_a_panel_without_results_is_done_where_the_site_says_so(knowledge, counts):
     """1.3: for the schedule only; no limit, no calculation and no count of results rests on a panel."""
     site = switched(knowledge, panel_counts_as_done=counts)
-    patient = on_testosterone(*done(["TT", "E2"], 5), *panels("HCT", "HGB"), measurement("HGB", "19", 30), start=100)
+    alone = (*panels("HCT", "HGB"), measurement("HGB", "19", 30))
+    patient = on_testosterone(*done(["TT", "E2"], 5), *alone, start=100)
     assert result_of(patient, site, RULE) == ("fine" if counts else "finding")
     assert result_of(patient, site, "HGB-1") == "finding"
     assert ("dq_panel", "HCT") in {(doubt.message, doubt.area) for doubt in judge(patient, site).doubts}
