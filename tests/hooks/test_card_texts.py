@@ -273,7 +273,7 @@ def test_the_time_of_a_diagnostic_sample_is_told_or_missed(knowledge: Knowledge)
     undated = lab("TT", "240", date(2026, 11, 1), "240 ng/dL")
     card = card_of(Stop("", chart(at_noon, undated, drafts=[draft()]), SIGN), "C-T-7b", knowledge)
     assert "- Total testosterone 250 ng/dL on 2026-10-01 at 12:05." in card["detail"]
-    assert "- Total testosterone 240 ng/dL on 2026-11-01, time of collection not known." in card["detail"]
+    assert "- Total testosterone 240 ng/dL on 2026-11-01, collection time unknown." in card["detail"]
 
 
 def test_facts_that_came_from_orders_and_procedures(knowledge: Knowledge) -> None:
