@@ -38,7 +38,7 @@ endif
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test lint format types browser postgres lock wheel bench clean python
+.PHONY: help run test lint format types browser postgres nginx helm lock wheel bench clean python
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -46,7 +46,7 @@ help: ## show this list
 run: $(RUNTIME) ## start the service on HOST:PORT, setting up what is missing
 	@$(BIN)/cds-service serve --host "$(HOST)" --port "$(PORT)"
 
-test: $(DEV) browser postgres lint types ## lint, types, then all tests; sets up what is missing, Chromium and PostgreSQL too
+test: $(DEV) browser postgres nginx helm lint types ## lint, types, then all tests; sets up what is missing, browser and servers too
 	@$(BIN)/pytest --numprocesses=auto --dist=loadfile $(ARGS)
 
 lint: $(DEV) ## ruff: rules and format
@@ -70,10 +70,12 @@ bench: $(DEV) ## speed beside baselines: ARGS="--sizes 50,200 --baselines typed 
 COMPILE = UV_CUSTOM_COMPILE_COMMAND="make lock" \
 	uv pip compile --quiet --no-config --universal --generate-hashes --python-version 3.11 $(ARGS)
 
-lock: ## write both lock files anew (needs uv); ARGS=--upgrade for newer versions
+lock: ## write the lock files anew (needs uv); ARGS=--upgrade for newer versions
 	@command -v uv >/dev/null || { echo "make: 'make lock' needs uv (pip install uv)" >&2; exit 1; }
 	@$(COMPILE) --extra dev --output-file requirements-dev.lock pyproject.toml
 	@$(COMPILE) --extra build --constraints requirements-dev.lock --output-file requirements.lock pyproject.toml
+	@$(COMPILE) --extra build --extra postgres --constraints requirements-dev.lock \
+		--output-file deploy/requirements.lock pyproject.toml
 
 clean: ## remove the environment, caches and built files
 	@! $(IS_VENV) || rm -rf $(VENV)
@@ -122,3 +124,10 @@ browser:
 
 postgres:
 	@$(call DEBIAN,command -v initdb || ls /usr/lib/postgresql/*/bin/initdb,postgresql,PostgreSQL)
+
+nginx:
+	@$(call DEBIAN,command -v nginx || ls /usr/sbin/nginx,nginx-light,nginx)
+
+helm: $(DEV)
+	@[ -x $(BIN)/helm ] || { echo "Fetching helm for the tests of its chart"; \
+		$(BIN)/python tests/deploy/get_helm.py $(BIN); } || echo "make: helm could not be fetched" >&2

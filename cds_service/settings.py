@@ -183,6 +183,14 @@ class Settings(msgspec.Struct, frozen=True):
 
 def load(environ: Mapping[str, str]) -> Settings:
     """Settings of this process. Raises SettingsError with every mistake in the file and the environment."""
+    settings, problems = examine(environ)
+    if problems:
+        raise SettingsError(problems)
+    return settings
+
+
+def examine(environ: Mapping[str, str]) -> tuple[Settings, list[str]]:
+    """Settings of this process, with the default in the place of what is wrong, and every mistake."""
     problems: list[str] = []
     values: dict[str, Any] = {}
     if name := environ.get("CDS_CONFIG", ""):
@@ -194,9 +202,7 @@ def load(environ: Mapping[str, str]) -> Settings:
     settings = Settings(**values)
     if settings.governance and not settings.governance_token and not settings.on_loopback:
         problems.append("web.governance: needs web.governance_token on an address that is not loopback")
-    if problems:
-        raise SettingsError(problems)
-    return _beside(Path(environ.get("CDS_CONFIG", "")).parent, settings)
+    return _beside(Path(environ.get("CDS_CONFIG", "")).parent, settings), problems
 
 
 def _beside(folder: Path, settings: Settings) -> Settings:
