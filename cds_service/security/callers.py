@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from cds_service.feedback.errors import DatabaseError
 from cds_service.security.keys import FileKeys, UrlKeys, make_keys
 from cds_service.security.refusals import RefusedError
 from cds_service.security.tokens import Token, choose_client, claim_faults, header_faults, key_faults, read_token
@@ -20,7 +21,7 @@ from cds_service.settings import Client, Settings, SettingsError
 Report = Callable[[str, str], None]
 """Told the client's name and, in words of ours, why its keys could not be read."""
 Once = Callable[[str, str, float], bool]
-"""Takes issuer, jti and exp; True if this jti is here for the first time. Raises OSError if it cannot tell."""
+"""Takes issuer, jti and exp; True if this jti is here for the first time. Raises DatabaseError if it cannot tell."""
 
 WILDCARDS = ("0.0.0.0", "::")
 
@@ -63,7 +64,7 @@ def admit(client: Client, claims: dict[str, Any], once: Once) -> None:
     """Use up the token's jti. Raises RefusedError if that was done before, or if nobody can tell."""
     try:
         first = once(client.issuer, claims["jti"], claims["exp"])
-    except OSError:
+    except DatabaseError:
         raise RefusedError("replay_unknown", client.name) from None
     if not first:
         raise RefusedError("jti_used", client.name)

@@ -71,6 +71,7 @@ def upgrade() -> None:
         sa.Column("issuer", sa.Text, primary_key=True),
         sa.Column("jti", sa.Text, primary_key=True),
         sa.Column("expires", instant, nullable=False),
+        sqlite_with_rowid=False,
     )
     op.create_table(
         "secrets",
@@ -78,7 +79,7 @@ def upgrade() -> None:
         sa.Column("value", sa.LargeBinary, nullable=False),
     )
     indexes = (
-        *(("calls", "time"), ("cards", "time"), ("suggestions", "time"), ("replays", "expires")),
+        *(("calls", "time"), ("cards", "time"), ("suggestions", "time")),
         *(("feedback", "card"), ("feedback", "patient"), ("feedback", "received_at")),
     )
     for table, column in indexes:
