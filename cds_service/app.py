@@ -21,11 +21,12 @@ from werkzeug.exceptions import HTTPException
 
 from cds_service import __version__
 from cds_service.feedback.store import Store, memory
-from cds_service.hooks import errors, headers, routes
+from cds_service.hooks import access, errors, headers, routes
 from cds_service.knowledge.loader import load
 from cds_service.knowledge.model import Knowledge
 from cds_service.log import make_logger, place_of
 from cds_service.metrics import Tally
+from cds_service.security.openness import openness
 from cds_service.settings import Settings
 from cds_service.web import pages
 
@@ -56,8 +57,10 @@ def create_app(
 
     `knowledge` None: what is shipped, with the site's guideline and overlay as the settings name them, as they
     hold today. `log` None: standard output. `tally` None: nothing is counted. `store` None: records end with the
-    process. Raises KnowledgeError if the knowledge is at fault.
+    process. Raises KnowledgeError if the knowledge is at fault, SettingsError if everybody would be served without
+    the site having said so.
     """
+    warnings = openness(settings)
     knowledge = knowledge or knowledge_of(settings, clock().astimezone(settings.zone).date())
     app = Flask("cds_service", static_folder=None)
     # A redirect to "the right" address would break preflights, so addresses are taken as they come.
@@ -72,7 +75,10 @@ def create_app(
     _add_errors(app)
     logger = make_logger(log or sys.stdout)
     store.recorder.report = lambda event, waiting: logger.warning(event, waiting=waiting)
+    for warning in warnings:
+        logger.warning("start", warning=warning)
     _add_frame(app, frozenset(settings.origins), logger, tally)
+    access.add_gate(app, settings, clock, store.engine, logger)
     return app
 
 

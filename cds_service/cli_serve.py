@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import socket
 import tempfile
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from urllib.parse import quote
@@ -23,6 +24,7 @@ from cds_service.app import knowledge_of, now_utc
 from cds_service.cli_database import upgrade_database
 from cds_service.hooks.discovery import SERVICES
 from cds_service.metrics import FOLDER
+from cds_service.security.openness import openness
 from cds_service.settings import Settings
 from cds_service.settings import load as load_settings
 from cds_service.settings_checks import GREATEST_PORT
@@ -45,6 +47,7 @@ def serve(host: str | None, port: int | None, workers: int) -> None:
     # The workers read their settings from the environment, so that is where the options go.
     os.environ.update({name: str(value) for name, value in (("HOST", host), ("PORT", port)) if value})
     settings = load_settings(os.environ)
+    warnings = openness(settings)
     knowledge = knowledge_of(settings, now_utc().astimezone(settings.zone).date())
     _require_free(settings.host, settings.port)
     upgrade_database(settings.database_url)  # the workers only look whether that was done
@@ -54,7 +57,7 @@ def serve(host: str | None, port: int | None, workers: int) -> None:
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="cds-service-"))
             os.environ[FOLDER] = folder
             _serve_metrics(settings, Path(folder), knowledge.version)
-        _welcome(settings)
+        _welcome(settings, warnings)
         _serve_calls(settings, workers)
 
 
@@ -85,7 +88,7 @@ def _serve_metrics(settings: Settings, folder: Path, knowledge_version: str) -> 
     metrics_export.serve(settings.metrics_host, settings.metrics_port, folder, labels)
 
 
-def _welcome(settings: Settings) -> None:
+def _welcome(settings: Settings, warnings: Sequence[str]) -> None:
     """Where the service is and what to try next; on standard error, since the log goes to standard output."""
     discovery = f"{settings.base_url}/cds-services"
     service = next(service.id for service in SERVICES if service.hook == "patient-view")
@@ -101,6 +104,8 @@ def _welcome(settings: Settings) -> None:
     if settings.metrics_port:
         lines.append(("Metrics", f"http://{settings.metrics_host}:{settings.metrics_port}/metrics"))
     console = Console(stderr=True)
+    for warning in warnings:
+        console.print(Text.assemble(("Warning    ", "bold red"), warning), soft_wrap=True)
     for name, text in lines:
         console.print(Text.assemble((f"{name:<11}", "bold"), text), soft_wrap=True)
 

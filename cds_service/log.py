@@ -20,6 +20,10 @@ FIELDS = frozenset(
         "request",  # our own random id, also in the answer's X-Request-Id header
         "method",
         "status",
+        "client",  # name in the settings, of the caller or (if refused) of whom it claims to be
+        "refusal",  # why it was not served; id of security.refusals
+        "would_refuse",  # why it would not have been served if report_only were false
+        "warning",  # about how the service was started
         "service",
         "hook",
         "ms",
@@ -32,7 +36,7 @@ FIELDS = frozenset(
         "feedback",  # number of entries of a feedback request
         "new",  # number of those that had not been delivered before
         "waiting",  # number of records that wait for the database
-        "problems",  # of a refused request: our own field path and issue code
+        "problems",  # of a refused request: our own field path and issue code; of a client's keys: words of ours
         "error",  # exception type
         "place",  # module, line and function of our code that raised it
     }

@@ -53,6 +53,7 @@ METRICS: Mapping[str, Metric] = {
         "count", ("rule", "outcome"), "How rules ended: finding, unknown or failed; fine is not counted"
     ),
     "cds_refusals": Metric("count", ("reason",), "Requests whose caller was refused, by reason"),
+    "cds_would_refuse": Metric("count", ("reason",), "Requests that report_only let through, by reason"),
     "cds_prefetch_gaps": Metric("count", ("key", "kind"), "Prefetch keys that could not be used as they came"),
     "cds_fetch_seconds": Metric("time", ("outcome",), "Time of one fetch from the EHR's FHIR server"),
     "cds_feedback": Metric("count", ("outcome",), "Feedback entries taken in"),
@@ -105,6 +106,8 @@ class Tally:
                 self._count(("cds_prefetch_gaps", key, kind))
             if "refusal" in facts:
                 self._count(("cds_refusals", facts["refusal"]))
+            if "would_refuse" in facts:
+                self._count(("cds_would_refuse", facts["would_refuse"]))
 
     def _count(self, name: Name, by: int = 1) -> None:
         first = self._first.get(name)

@@ -3,9 +3,11 @@
     HookError          raised by the stations of the wire; one status, one or more problems
       400              the body is not JSON, or the envelope is not what the hook asks for
       404              no service of that name
+      408              the body did not arrive in time
       412              the data that the service needs could be had from no prefetch key
       415              not application/json, or a compressed body
       503              feedback that cannot be stored now
+    RefusedError       401, raised by the gate (`access.py`)
     HTTPException      raised by Flask: 404, 405, 413, …; told in the same form
     anything else      500; the type and the place go to the log, nothing to the caller
 
@@ -24,7 +26,7 @@ from werkzeug.exceptions import HTTPException
 
 IssueType = Literal[
     "invalid", "structure", "required", "value", "processing", "not-supported", "not-found", "too-long",
-    "incomplete", "exception", "timeout", "throttled", "transient",
+    "incomplete", "exception", "timeout", "throttled", "transient", "login",
 ]  # fmt: skip
 """The codes of FHIR's value set `issue-type` that this service uses."""
 

@@ -1,10 +1,11 @@
 """Who may call: start here. A call's Authorization header and address in, the client's name out, or a refusal.
 
-    tokens     takes the token apart and finds its faults
-    keys       the keys of each client, from the configured place
-    replay     each token once
-    refusals   the reasons, with words for the operator
-    rates      how many calls a minute
+tokens     takes the token apart and finds its faults
+keys       the keys of each client, from the configured place
+replay     each token once
+refusals   the reasons, with words for the operator
+rates      how many calls a minute
+openness   whether the service may start without asking
 """
 
 from __future__ import annotations
@@ -16,14 +17,12 @@ from cds_service.feedback.errors import DatabaseError
 from cds_service.security.keys import FileKeys, UrlKeys, make_keys
 from cds_service.security.refusals import RefusedError
 from cds_service.security.tokens import Token, choose_client, claim_faults, header_faults, key_faults, read_token
-from cds_service.settings import Client, Settings, SettingsError
+from cds_service.settings import Client, Settings
 
 Report = Callable[[str, str], None]
 """Told the client's name and, in words of ours, why its keys could not be read."""
 Once = Callable[[str, str, float], bool]
-"""Takes issuer, jti and exp; True if this jti is here for the first time. Raises DatabaseError if it cannot tell."""
-
-WILDCARDS = ("0.0.0.0", "::")
+"""Takes issuer, jti and exp; True if this jti is here for the first time. DatabaseError: nobody can tell."""
 
 
 class Callers:
@@ -68,31 +67,3 @@ def admit(client: Client, claims: dict[str, Any], once: Once) -> None:
         raise RefusedError("replay_unknown", client.name) from None
     if not first:
         raise RefusedError("jti_used", client.name)
-
-
-def openness(settings: Settings) -> tuple[str, ...]:
-    """What whoever starts the service must be warned of. Raises SettingsError if it may not start like this."""
-    if settings.clients:
-        if settings.host in WILDCARDS and not settings.public_url:
-            raise SettingsError(
-                [
-                    "server.public_url: missing; clients sign the address that they call, "
-                    f"and nobody calls http://{settings.host}"
-                ]
-            )
-        if settings.report_only:
-            return ("auth.report_only is true: calls that should be refused are served and only logged",)
-        return ()
-    if settings.on_loopback:
-        if settings.public_url and not settings.allow_unauthenticated:
-            return ("server.public_url is set and no [clients.NAME]: whoever reaches that address is served",)
-        return ()
-    if settings.allow_unauthenticated:
-        return ("server.allow_unauthenticated is true: whoever reaches this address is served, without a token",)
-    raise SettingsError(
-        [
-            f"server.host: {settings.host} is not loopback, and nobody is asked for a token; "
-            "add [clients.NAME] with issuer and jwks_url for each EHR, or listen on 127.0.0.1, "
-            "or set server.allow_unauthenticated = true"
-        ]
-    )

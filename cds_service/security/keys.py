@@ -36,6 +36,7 @@ PIECE = 4096
 NEVER = -1e9
 """Long ago on any clock."""
 NO_REDIRECT = Config(
+    ip_filter_allow_loopback_ips=True,
     ip_filter_enable=False,  # the site names the address; EHRs on private ones are normal in hospitals
     never_redirect=True,
     default_timeout=(PATIENCE_SECONDS, PATIENCE_SECONDS),

@@ -79,7 +79,7 @@ _TABLE = (
         "the JWK Set has no key of this kid",
         "Compare kid with the JWK Set. A new key is looked for at most every 30 seconds.",
     ),
-    Reason("key_unfit", "the key of this kid is for another algorithm", "Compare kty, crv and alg with the token's alg."),
+    Reason("key_unfit", "the key of this kid is for another algorithm", "Compare its kty, crv and alg with alg."),
     Reason("signature_wrong", "the signature is not that of the key", "Somebody changed the token or forged it."),
     # -- once only
     Reason("jti_used", "a token of this jti was here before", "Make a new token, with a new jti, for each call."),

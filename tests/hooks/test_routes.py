@@ -378,7 +378,9 @@ def test_named_origins(knowledge, log):
 
 
 def test_no_origin_unless_named(knowledge, log):
-    client = create_app(Settings(host="0.0.0.0"), knowledge=knowledge, log=log).test_client()
+    client = create_app(
+        Settings(host="0.0.0.0", allow_unauthenticated=True), knowledge=knowledge, log=log
+    ).test_client()
     for method in ("GET", "OPTIONS"):
         response = client.open("/cds-services", method=method, headers={"Origin": EHR})
         assert "Access-Control-Allow-Origin" not in response.headers

@@ -1,0 +1,101 @@
+"""The gate before every address: who calls, and how often. What it decides stands in `security/`.
+
+    401   OperationOutcome `login` and `WWW-Authenticate: Bearer`, the same for every reason
+    429   OperationOutcome `throttled` and `Retry-After`
+
+What happened goes to `g.facts`, for the log and the metrics: `client`, and `refusal` or (report only)
+`would_refuse`, an id of `security.refusals`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+import structlog
+from flask import Flask, Response, g, request
+from werkzeug.exceptions import TooManyRequests
+
+from cds_service.hooks import errors
+from cds_service.security.rates import make_limit
+from cds_service.security.refusals import RefusedError
+from cds_service.settings import Settings
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+OPEN = frozenset({"health", "ready", "web.static"})
+"""Endpoints that anybody may ask, as often as they like: nothing of a patient or a site is there."""
+REFUSED = 401
+
+
+def add_gate(
+    app: Flask,
+    settings: Settings,
+    clock: Callable[[], datetime],
+    engine: Engine,
+    logger: structlog.typing.FilteringBoundLogger,
+) -> None:
+    """Ask every caller of `app` for a token of one of the site's clients, and count its calls.
+
+    Without clients a token is not looked at, and on a loopback host nobody is counted either. `engine`: the
+    database that keeps the ids of tokens.
+    """
+    is_private = settings.on_loopback and not settings.clients
+    count = make_limit(0 if is_private else settings.calls_per_minute)
+    identify = _make_identify(settings, clock, engine, logger) if settings.clients else None
+
+    def count_call(caller: str) -> None:
+        if seconds := count(caller):
+            raise TooManyRequests(retry_after=seconds)
+
+    @app.before_request
+    def gate() -> None:
+        if request.endpoint in OPEN:
+            return
+        address = request.remote_addr or ""
+        if identify is None:
+            count_call(address)
+            return
+        try:
+            identify(count_call)
+        except RefusedError as refused:
+            g.facts["client"] = refused.client
+            if settings.report_only:
+                g.facts["would_refuse"] = refused.reason
+                return
+            g.facts["refusal"] = refused.reason
+            count_call(address)
+            raise
+
+    @app.errorhandler(RefusedError)
+    def refuse(_refused: RefusedError) -> Response:
+        text = "This address is served to known clients only; the call needs a valid token of one."
+        response = errors.outcome(REFUSED, [errors.Problem("login", text)])
+        response.headers["WWW-Authenticate"] = "Bearer"
+        return response
+
+
+def _make_identify(
+    settings: Settings,
+    clock: Callable[[], datetime],
+    engine: Engine,
+    logger: structlog.typing.FilteringBoundLogger,
+) -> Callable[[Callable[[str], None]], None]:
+    """A function that finds out who makes the current call, lets it be counted, and raises RefusedError."""
+    from cds_service.security.callers import Callers, admit
+    from cds_service.security.replay import Replays
+
+    callers = Callers(settings, lambda client, problem: logger.warning("keys", client=client, problems=[problem]))
+    replays = Replays(engine, clock)
+
+    def identify(count_call: Callable[[str], None]) -> None:
+        now = clock().timestamp()
+        client, claims = callers.check(request.headers.get("Authorization"), request.path, now)
+        g.facts["client"] = client.name
+        # Before the token is used up: a client that is told to come back may bring the same one.
+        count_call(client.name)
+        admit(client, claims, replays.first_use)
+
+    return identify
