@@ -11,19 +11,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import TYPE_CHECKING
 
 import structlog
 from flask import Flask, Response, g, request
+from sqlalchemy import Engine
 from werkzeug.exceptions import TooManyRequests
 
 from cds_service.hooks import errors
 from cds_service.security.rates import make_limit
 from cds_service.security.refusals import RefusedError
 from cds_service.settings import Settings
-
-if TYPE_CHECKING:
-    from sqlalchemy import Engine
 
 OPEN = frozenset({"health", "ready", "web.static"})
 """Endpoints that anybody may ask, as often as they like: nothing of a patient or a site is there."""
