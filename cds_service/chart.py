@@ -196,12 +196,23 @@ class Patient(msgspec.Struct, frozen=True):
 class Gap(msgspec.Struct, frozen=True):
     """What could not be known, and why.
 
-    `covers` names what is affected: marker keys, or `medications`, `conditions`, `procedures`, `orders`,
-    `patient`. `complete_since` is set for a truncated, newest-first list: from that day on nothing is missing.
+    `covers` names what is affected: marker keys, or `results` (of which marker is not known), `medications`,
+    `conditions`, `procedures`, `orders`, `drafts`, `patient`. `complete_since` is set for a truncated,
+    newest-first list: from that day on nothing is missing.
     """
 
     key: str
-    kind: Literal["absent", "null", "outcome", "not_fhir", "wrong_type", "truncated", "unreadable", "other_patient"]
+    kind: Literal[
+        "absent",
+        "null",
+        "outcome",
+        "not_fhir",
+        "wrong_type",
+        "truncated",
+        "unreadable",
+        "other_patient",
+        "not_found",
+    ]
     detail: str
     covers: frozenset[str]
     complete_since: date | None = None

@@ -35,9 +35,13 @@ class Conditions:
         if not self._reading.is_about_patient(record.subject):
             return other_patient(source, CONDITIONS)
         concepts, past, code = self._match(record.code)
+        ruled_out = bool(_words(record.verification_status) & RULED_OUT)
+        if not concepts and not _is_coded(record.code):
+            text = "it does not say by a code which diagnosis it is"
+            return Refused(source, "no_code", text, CONDITIONS, tell=not ruled_out)
         if not concepts:
             return Refused(source, "unknown_code", "it belongs to no concept of the rules")
-        if _words(record.verification_status) & RULED_OUT:
+        if ruled_out:
             return Refused(source, "ruled_out", "it was refuted or entered in error")
         when = self._reading.calendar.when
         period = record.onset_period
@@ -112,6 +116,11 @@ class Conditions:
             found |= match.concepts
             past = past and match.past
         return found, past and bool(found), first
+
+
+def _is_coded(concept: Concept | None) -> bool:
+    """True if a coding names a code of a code system, known to the rules or not."""
+    return any(coding.system and coding.code for coding in (concept.coding if concept else None) or ())
 
 
 def _words(status: Concept | str | None) -> set[str]:

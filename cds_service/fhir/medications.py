@@ -23,11 +23,27 @@ from cds_service.fhir.reading import Entry, Reading, source_of
 from cds_service.fhir.recognition import Drug, Names, Recogniser
 
 AREA = frozenset({"medications"})
+DRAFTS = frozenset({"drafts"})
 ORDERS = frozenset({"order", "original-order", "reflex-order", "filler-order", "instance-order"})
 """Intents that are orders; the others are wishes (2.2)."""
 GOES_ON = frozenset({"active", "on-hold"})
 IS_OVER = frozenset({"completed", "stopped", "ended"})
 GIVEN = frozenset({"completed", "in-progress"})
+NO_THERAPY = frozenset(
+    {
+        "cancelled",
+        "declined",
+        "draft",
+        "entered-in-error",
+        "intended",
+        "not-done",
+        "not-taken",
+        "preparation",
+        "unknown",
+    }
+)
+"""The other statuses of FHIR R4 and R5; one that is none of all these was not understood."""
+NO_ORDERS = frozenset({"proposal", "plan", "option"})
 
 _CONTAINED = msgspec.json.Decoder(list[msgspec.Raw])
 _PRIOR = msgspec.json.Decoder(fhir.Reference)
@@ -77,8 +93,10 @@ class Medications:
         source = source_of("MedicationRequest", record.id)
         if record.do_not_perform:
             return Refused(source, "not_a_therapy", "it says that the drug is not to be given")
-        if record.intent is not None and record.intent not in ORDERS:
+        if record.intent in NO_ORDERS:
             return Refused(source, "not_an_order", "its intent is not an order")
+        if record.intent is not None and record.intent not in ORDERS:
+            return self._not_understood(record, source, "its intent is none of FHIR")
         dosages = record.dosage_instruction or ()
         return self._take(record, source, dosages, lambda: self._span_of_request(record, dosages), prior_of(record))
 
@@ -116,6 +134,8 @@ class Medications:
             return other_patient(source, AREA)
         if record.status is None:
             return Refused(source, "no_status", "it has no status", AREA, tell=True)
+        if record.status not in GOES_ON | IS_OVER | GIVEN | NO_THERAPY | {"recorded"}:
+            return self._not_understood(record, source, "its status is none of FHIR")
         span = span_of()
         if isinstance(span, Refused):
             return msgspec.structs.replace(span, source=source)
@@ -127,6 +147,11 @@ class Medications:
         whole = Whole(source, record.status, span, dose, dosages, names, prior)
         self.pieces.extend(self._piece(drug, whole) for drug in drugs)
         return None
+
+    def _not_understood(self, record: fhir.Drug, source: str, detail: str) -> Refused:
+        """A record of which it is not known whether it is a therapy: told, unless its drug is none of ours."""
+        found = self._recognise(record, source)
+        return found if isinstance(found, Refused) else Refused(source, "not_understood", detail, AREA, tell=True)
 
     def _piece(self, drug: Drug, whole: Whole) -> Piece:
         span = whole.span
@@ -279,13 +304,14 @@ class Medications:
         """A drafted prescription: nothing but the drug has to be there."""
         source = source_of("MedicationRequest", record.id)
         if not self._reading.is_about_patient(record.subject):
-            return other_patient(source, AREA)
+            return other_patient(source, DRAFTS)
         if record.do_not_perform or record.status in ("cancelled", "entered-in-error"):
             return Refused(source, "not_a_therapy", "it says that the drug is not to be given")
         found = self._recognise(record, source)
         if isinstance(found, Refused):
-            # While it is being written a draft may well have no drug yet.
-            return msgspec.structs.replace(found, tell=found.tell and found.reason != "no_drug")
+            # While it is being written (order-select) a draft may well have no drug yet.
+            tell = found.tell and (found.reason != "no_drug" or selections is None)
+            return msgspec.structs.replace(found, covers=DRAFTS, tell=tell)
         drugs, names = found
         dosages = record.dosage_instruction or ()
         selected = selections is None or not selections.isdisjoint((source, record.id, entry.full_url))

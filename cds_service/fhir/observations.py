@@ -20,7 +20,7 @@ from cds_service.fhir.dates import add_days
 from cds_service.fhir.decoding import UnreadableError, decode, given, head_of, loosely, members
 from cds_service.fhir.laboratory import Laboratory, has_value
 from cds_service.fhir.medications import other_patient
-from cds_service.fhir.reading import NOTHING, Entry, Reading, source_of
+from cds_service.fhir.reading import NOTHING, RESULTS, Entry, Reading, source_of
 from cds_service.fhir.resources import (
     ABSENT,
     BareConcept,
@@ -124,8 +124,7 @@ class Observations:
             refused = _by_status(observation.status, source, known)
             return refused or self._keep(observation, known, self._sample(observation, source))
         except UnreadableError:
-            covers = self.seen_markers(observation.code)
-            return Refused(source, "unreadable", UNREADABLE, covers or NOTHING, tell=covers != NOTHING)
+            return _unreadable(source, self.seen_markers(observation.code))
 
     def _is_about_patient(self, subject: Raw) -> bool:
         key = bytes(subject)
@@ -150,7 +149,7 @@ class Observations:
         try:
             kept.extend(self._contained(observation, source) if contained else ())
         except UnreadableError:
-            kept.append(Refused(source, "unreadable", "what it contains could not be read", NOTHING, tell=True))
+            kept.append(Refused(source, "unreadable", "what it contains could not be read", RESULTS, tell=True))
         if not kept:
             return self._without_result(observation, source, known)
         return self._verdict(kept)
@@ -277,8 +276,7 @@ class Observations:
             try:
                 found.extend(self._member(decode(each, "Observation"), parent, source))
             except UnreadableError:
-                covers = self.seen_markers(members(each).get("code", Raw()))
-                found.append(Refused(source, "unreadable", UNREADABLE, covers or NOTHING, tell=covers != NOTHING))
+                found.append(_unreadable(source, self.seen_markers(members(each).get("code", Raw()))))
         return found
 
     def _member(self, child: Observation, parent: Observation, source: str) -> list[Refused | None]:
@@ -320,6 +318,9 @@ class Observations:
                 return Refused(source, "denied_code", "its code is known to be used wrongly")
         if known is not None:
             return Refused(source, "panel", "its results stand in its members")
+        if not any(coding.system and coding.code for coding in concept.coding or ()):
+            tell = observation.status not in IGNORED
+            return Refused(source, "no_code", "it does not say by a code what was measured", RESULTS, tell=tell)
         return Refused(source, "unknown_code", "its code is not among those that are read")
 
     def _panel(self, observation: Observation, source: str, markers: frozenset[str], code: str) -> Refused | None:
@@ -381,6 +382,11 @@ class Observations:
 def markers_of(*known: Known | None) -> frozenset[str]:
     """The markers of result codes."""
     return frozenset(each.marker.key for each in known if each is not None)
+
+
+def _unreadable(source: str, covers: frozenset[str] | None) -> Refused:
+    """A result that cannot be read: told, unless it is seen to be of no marker."""
+    return Refused(source, "unreadable", UNREADABLE, RESULTS if covers is None else covers, tell=covers != NOTHING)
 
 
 def _is_observation(raw: Raw) -> bool:

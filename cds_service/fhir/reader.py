@@ -16,12 +16,13 @@ from decimal import Decimal
 
 from msgspec import Raw
 
-from cds_service.chart import Chart, Patient, Refused
+from cds_service.chart import Chart, Gap, Patient, Refused
 from cds_service.fhir import resources as fhir
 from cds_service.fhir.admission import Admission, Readers
-from cds_service.fhir.bundle import open_page
+from cds_service.fhir.bundle import Page, open_page
 from cds_service.fhir.conditions import Conditions
 from cds_service.fhir.courses import therapies
+from cds_service.fhir.decoding import head_of
 from cds_service.fhir.expected import Expected
 from cds_service.fhir.medications import Medications
 from cds_service.fhir.observations import Observations
@@ -34,7 +35,7 @@ DRAFTS = Expected(
     key="draftOrders",
     template="",
     types=frozenset({"MedicationRequest", "ServiceRequest"}),
-    covers=frozenset({"orders"}),
+    covers=frozenset({"drafts"}),
 )
 
 
@@ -69,8 +70,18 @@ def read_chart(  # noqa: PLR0913 - the contract with the wire
             admission.admit(page, readers)
     for page in drafts:
         admission.admit(page, shelves.draft_readers(selections))
+        _note_unmet(selections or frozenset(), page, reading)
     admission.close()
     return shelves.chart()
+
+
+def _note_unmet(selections: frozenset[str], page: Page, reading: Reading) -> None:
+    """A gap if something was selected that is not among the drafts, of whatever type those are."""
+    heads = [(head_of(entry.resource), entry.full_url) for entry in page.entries]
+    drafted = {name for head, url in heads for name in (f"{head.resource_type}/{head.id}", head.id, url)}
+    if unmet := len(selections - drafted):
+        detail = f"{unmet} of {len(selections)} selections are not among the drafts"
+        reading.gaps.append(Gap(page.expected.key, "not_found", detail, page.expected.covers))
 
 
 class _Shelves:

@@ -22,6 +22,8 @@ MOST_ID = 64
 """Characters of an id, by FHIR."""
 
 NOTHING: frozenset[str] = frozenset()
+RESULTS = frozenset({"results"})
+"""What a result leaves unknown that does not say of which test it is."""
 
 
 class Search(Element, frozen=True):

@@ -54,17 +54,20 @@ def evaluate(chart: Chart, knowledge: Knowledge, *, as_of: date, hook: str, trac
     return _settle(outcomes, ctx, protocols, _gaps(outcomes, needed, ctx))
 
 
-AREAS = ("patient", "medications", "conditions", "procedures", "orders")
+AREAS = ("drafts", "patient", "medications", "conditions", "procedures", "orders", "results")
 
 
 def _gaps(outcomes: list[Outcome], needed: frozenset[str], ctx: Context) -> tuple[Doubt, ...]:
-    """Everything that the EHR did not bring, told once any rule of a therapy is about this patient."""
+    """Everything that the EHR did not bring, told once any rule of a therapy is about this patient.
+
+    What is being ordered is told of always: an order that was not understood was not checked.
+    """
     protocols = {protocol.key for protocol in ctx.knowledge.protocols if protocol.about_therapy}
     about_therapy = {
         rule.id for rule in ctx.knowledge.rules if rule.kind != "quality" and rule.protocol in protocols
     }
     if not any(outcome.applies for outcome in outcomes if outcome.rule in about_therapy):
-        return ()
+        return ctx.doubts("drafts")
     areas = [doubt for area in AREAS for doubt in ctx.doubts(area)]
     return (*areas, *(doubt for marker in sorted(needed) for doubt in ctx.doubts(marker, ctx.as_of)))
 

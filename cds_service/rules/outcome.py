@@ -21,7 +21,7 @@ class Doubt(msgspec.Struct, frozen=True):
 
     message: str
     area: str
-    """Marker key, `patient`, `medications`, `conditions`, `procedures`, `orders`, or a rule id."""
+    """Marker key, one of the areas that a `Gap` covers (`patient`, `drafts`, …), or a rule id."""
     values: Mapping[str, object] = {}
     rule: str = ""
     """Data-quality rule that speaks here (`DQ-1`, …); '' for UNKNOWN."""

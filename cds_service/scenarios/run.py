@@ -16,6 +16,7 @@ from uuid import uuid4
 
 import msgspec
 from flask import Flask
+from flask.testing import FlaskClient
 
 from cds_service.app import create_app
 from cds_service.chart import Chart
@@ -88,14 +89,18 @@ class Runner:
 
     def over_http(self, case: Case) -> Answer:
         """Answer by way of the web application: discovery, then a call of the service of the case's hook."""
-        client = self._variant(case).app.test_client()
-        self._now = datetime.combine(case.as_of, time(12), tzinfo=self._settings.zone)
+        client = self.client(case)
         services = client.get("/cds-services").get_json()["services"]
         service = next(service["id"] for service in services if service["hook"] == case.hook)
         address = f"/cds-services/{service}"
         response = client.post(address, data=self.body(case), content_type="application/json")
         answer = response.get_json(silent=True) or {}
         return Answer(response.status_code, tuple(answer.get("cards", ())))
+
+    def client(self, case: Case) -> FlaskClient:
+        """A client of the web application of the case's site, on the case's day."""
+        self._now = datetime.combine(case.as_of, time(12), tzinfo=self._settings.zone)
+        return self._variant(case).app.test_client()
 
     def _variant(self, case: Case) -> _Variant:
         key = msgspec.json.encode((case.switches, case.site), order="sorted")

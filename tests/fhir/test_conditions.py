@@ -42,9 +42,17 @@ def test_icd_10_matches_by_prefix(condition, code, concept):
     assert concept in found.concepts
 
 
-@pytest.mark.parametrize("code", ["D07.4", "Z90.712", "Z90.71", "", "X", "61C", "XC61"])
+@pytest.mark.parametrize("code", ["D07.4", "Z90.712", "Z90.71", "X", "61C", "XC61"])
 def test_other_codes_are_silent(condition, code):
     assert condition(code) == "unknown_code"
+
+
+@pytest.mark.parametrize("code", [None, {"text": "Prostate cancer"}, {"coding": [{"code": "C61"}]}, {"coding": []}])
+def test_a_diagnosis_without_a_code_is_told(read, ehr, code):
+    (found,) = read(conditions=[{**ehr.condition("C61"), "code": code}]).refused
+    assert (found.reason, found.tell, found.covers) == ("no_code", True, {"conditions"})
+    refuted = {**ehr.condition("C61", verificationStatus=status("refuted", VERIFICATION)), "code": code}
+    assert not read(conditions=[refuted]).refused[0].tell
 
 
 def test_one_code_may_belong_to_several_concepts(condition):

@@ -66,7 +66,8 @@ def test_the_status_of_a_request(course, ehr, elements, current, on_hold):
         ({"status": "draft"}, "not_a_therapy", False), ({"status": "unknown"}, "not_a_therapy", False),
         ({"status": None}, "no_status", True),
         ({"intent": "proposal"}, "not_an_order", False), ({"intent": "plan"}, "not_an_order", False),
-        ({"intent": "option"}, "not_an_order", False), ({"doNotPerform": True}, "not_a_therapy", False),
+        ({"intent": "option"}, "not_an_order", False), ({"intent": "reorder"}, "not_understood", True),
+        ({"status": "activ"}, "not_understood", True), ({"doNotPerform": True}, "not_a_therapy", False),
         ({"status": "completed", "authoredOn": None}, "past_without_date", False),
     ],
 )  # fmt: skip

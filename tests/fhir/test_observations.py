@@ -35,7 +35,7 @@ def test_the_display_is_never_looked_at(read, ehr):
     assert not read(labs=[ehr.observation(code=code)]).measurements
 
 
-@pytest.mark.parametrize("system", [None, "", "http://loinc.org/", "urn:oid:2.16.840.1.113883.6.96"])
+@pytest.mark.parametrize("system", ["http://loinc.org/", "urn:oid:2.16.840.1.113883.6.96"])
 def test_a_code_of_another_system_is_another_code(refused, ehr, system):
     found = refused(labs=[ehr.observation(code={"coding": [{"system": system, "code": "4544-3"}]})])
     assert (found.reason, found.tell) == ("unknown_code", False)
@@ -58,9 +58,22 @@ def test_a_denied_code_beside_a_known_one_wins(refused, ehr):
     assert refused(labs=[ehr.observation(code=code)]).reason == "denied_code"
 
 
-@pytest.mark.parametrize("code", [None, {}, {"coding": []}, {"coding": [{}]}, {"text": "Hct"}, {"coding": None}])
-def test_without_a_code_there_is_no_result(refused, ehr, code):
-    assert refused(labs=[{**ehr.observation(), "code": code}]).reason == "unknown_code"
+@pytest.mark.parametrize(
+    "code",
+    [
+        *(None, {}, {"coding": []}, {"coding": [{}]}, {"text": "Hct"}, {"coding": None}),
+        {"coding": [{"code": "4544-3"}]},
+        {"coding": [{"system": "", "code": "4544-3"}]},
+        {"coding": [{"system": LOINC}]},
+    ],
+)
+def test_a_result_without_a_code_is_told(refused, ehr, code):
+    found = refused(labs=[{**ehr.observation(), "code": code}])
+    assert (found.reason, found.tell, found.covers) == ("no_code", True, {"results"})
+
+
+def test_a_cancelled_result_without_a_code_is_silent(refused, ehr):
+    assert not refused(labs=[{**ehr.observation(status="cancelled"), "code": None}]).tell
 
 
 def test_traits_of_the_code_are_kept(measure, ehr):

@@ -170,10 +170,29 @@ def test_a_drafted_dose_is_read(read, ehr):
 @pytest.mark.parametrize("value", [b'"x"', b"[]", b"{}", b"5"])
 def test_drafts_that_are_none_are_a_gap(read, value):
     assert [(g.key, g.kind, set(g.covers)) for g in read(drafts=value).gaps] == [
-        ("draftOrders", "not_fhir", {"orders"})
+        ("draftOrders", "not_fhir", {"drafts"})
     ]
 
 
 def test_an_unreadable_draft_is_told(read):
     (found,) = read(drafts=drafts({**SANDBOX, "medicationCodeableConcept": 5})).refused
-    assert (found.reason, found.tell, found.covers) == ("unreadable", True, {"orders"})
+    assert (found.reason, found.tell, found.covers) == ("unreadable", True, {"drafts"})
+
+
+def test_a_selection_that_is_not_among_the_drafts_is_told(read):
+    plain = {"resourceType": "NutritionOrder", "id": "n"}
+    bundle = drafts(SANDBOX, plain)
+    known = {f"MedicationRequest/{SANDBOX['id']}", "NutritionOrder/n", "n"}
+    assert not read(drafts=bundle, selections=frozenset(known)).gaps
+    (gap,) = read(drafts=bundle, selections=frozenset(known | {"MedicationRequest/other"})).gaps
+    assert (gap.key, gap.kind, set(gap.covers)) == ("draftOrders", "not_found", {"drafts"})
+    assert "other" not in gap.detail
+
+
+def test_a_draft_without_a_drug_is_told_when_it_is_signed(read):
+    """While it is being written (order-select has selections) it may have none yet."""
+    bare = {name: value for name, value in SANDBOX.items() if name != "medicationCodeableConcept"}
+    (writing,) = read(drafts=drafts(bare), selections=frozenset({f"MedicationRequest/{SANDBOX['id']}"})).refused
+    (signing,) = read(drafts=drafts(bare)).refused
+    assert (writing.reason, writing.tell) == ("no_drug", False)
+    assert (signing.reason, signing.tell, signing.covers) == ("no_drug", True, {"drafts"})

@@ -35,7 +35,17 @@ from tests.rules.conftest import (
 )
 
 VIEW, SIGN = "patient-view", "order-sign"
-GAPS = ("absent", "null", "outcome", "not_fhir", "wrong_type", "truncated", "unreadable", "other_patient")
+GAPS = (
+    "absent",
+    "null",
+    "outcome",
+    "not_fhir",
+    "wrong_type",
+    "truncated",
+    "unreadable",
+    "other_patient",
+    "not_found",
+)
 ISSUED = msgspec.structs.replace(when(10), issued=True)
 
 
