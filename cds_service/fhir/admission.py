@@ -12,7 +12,7 @@ from cds_service.fhir import bundle
 from cds_service.fhir.bundle import Page
 from cds_service.fhir.decoding import DECODERS, UnreadableError, decode, given, head_of, is_type_name, members
 from cds_service.fhir.patient import read_patient
-from cds_service.fhir.reading import NOTHING, Entry, Reading, source_of
+from cds_service.fhir.reading import NOTHING, UNREADABLE, Entry, Reading, source_of
 from cds_service.fhir.resources import PatientResource, Resource
 
 Reader = Callable[[Any, Entry], Refused | None]
@@ -20,7 +20,6 @@ Readers = Mapping[str, Reader]
 SeenMarkers = Callable[[msgspec.Raw], frozenset[str] | None]
 """From the `code` of a result of which nothing else can be read to its markers; None if not even that can."""
 
-UNREADABLE = "it could not be read"
 MEDICATION_RECORDS = frozenset(
     {"MedicationRequest", "MedicationStatement", "MedicationDispense", "MedicationAdministration"}
 )

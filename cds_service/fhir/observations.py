@@ -15,12 +15,11 @@ import msgspec
 from msgspec import Raw
 
 from cds_service.chart import Measurement, Patient, Refused, When
-from cds_service.fhir.admission import UNREADABLE
 from cds_service.fhir.dates import add_days
 from cds_service.fhir.decoding import UnreadableError, decode, given, head_of, loosely, members
 from cds_service.fhir.laboratory import Laboratory, has_value
 from cds_service.fhir.medications import other_patient
-from cds_service.fhir.reading import NOTHING, RESULTS, Entry, Reading, source_of
+from cds_service.fhir.reading import NOTHING, RESULTS, UNREADABLE, Entry, Reading, source_of, unreadable
 from cds_service.fhir.resources import (
     ABSENT,
     BareConcept,
@@ -31,10 +30,8 @@ from cds_service.fhir.resources import (
     Reference,
 )
 from cds_service.fhir.scales import Known
-from cds_service.fhir.series import LONG_AGO, PENDING, USABLE, Found, in_order
+from cds_service.fhir.series import IGNORED, LONG_AGO, PENDING, USABLE, Found, by_status, in_order
 from cds_service.fhir.terms import LOINC
-
-IGNORED = frozenset({"cancelled", "entered-in-error", "unknown"})
 
 _RESOURCES = msgspec.json.Decoder(list[Raw])
 _CODE = msgspec.json.Decoder(BareConcept)
@@ -121,10 +118,10 @@ class Observations:
                 or given(observation.contained)
             ):
                 return self._composed(observation, known, source)
-            refused = _by_status(observation.status, source, known)
+            refused = by_status(observation.status, source, markers_of(known))
             return refused or self._keep(observation, known, self._sample(observation, source))
         except UnreadableError:
-            return _unreadable(source, self.seen_markers(observation.code))
+            return unreadable(source, self.seen_markers(observation.code))
 
     def _is_about_patient(self, subject: Raw) -> bool:
         key = bytes(subject)
@@ -141,7 +138,7 @@ class Observations:
         if not parts and not contained:
             return self._without_result(observation, source, known)
         for _, each in parts[:1]:
-            refused = _by_status(observation.status, source, each)
+            refused = by_status(observation.status, source, markers_of(each))
             if refused is not None:
                 return refused
         sample = self._sample(observation, source)
@@ -276,7 +273,7 @@ class Observations:
             try:
                 found.extend(self._member(decode(each, "Observation"), parent, source))
             except UnreadableError:
-                found.append(_unreadable(source, self.seen_markers(members(each).get("code", Raw()))))
+                found.append(unreadable(source, self.seen_markers(members(each).get("code", Raw()))))
         return found
 
     def _member(self, child: Observation, parent: Observation, source: str) -> list[Refused | None]:
@@ -287,7 +284,7 @@ class Observations:
         if not self._is_about_patient(child.subject):
             return [other_patient(name, markers_of(*(each for _, each in parts)))]
         status = child.status or parent.status
-        refused = _by_status(status, name, parts[0][1])
+        refused = by_status(status, name, markers_of(parts[0][1]))
         if refused is not None:
             return [refused]
         sample = self._sample(child if self._when(child) else parent, name)
@@ -384,18 +381,5 @@ def markers_of(*known: Known | None) -> frozenset[str]:
     return frozenset(each.marker.key for each in known if each is not None)
 
 
-def _unreadable(source: str, covers: frozenset[str] | None) -> Refused:
-    """A result that cannot be read: told, unless it is seen to be of no marker."""
-    return Refused(source, "unreadable", UNREADABLE, RESULTS if covers is None else covers, tell=covers != NOTHING)
-
-
 def _is_observation(raw: Raw) -> bool:
     return head_of(raw).resource_type == "Observation"
-
-
-def _by_status(status: str | None, source: str, known: Known) -> Refused | None:
-    if status in USABLE or status in PENDING:
-        return None
-    if status in IGNORED:
-        return Refused(source, "status", f"its status is {status}", markers_of(known))
-    return Refused(source, "no_status", "it has no known status", markers_of(known), tell=True)

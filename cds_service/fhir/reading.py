@@ -24,6 +24,7 @@ MOST_ID = 64
 NOTHING: frozenset[str] = frozenset()
 RESULTS = frozenset({"results"})
 """What a result leaves unknown that does not say of which test it is."""
+UNREADABLE = "it could not be read"
 
 
 class Search(Element, frozen=True):
@@ -122,3 +123,8 @@ class Reading:
 def source_of(name: str, id_: str | None) -> str:
     """How a resource is named to people: `Observation/123`."""
     return f"{name}/{id_[:MOST_ID]}" if id_ else f"{name} (without id)"
+
+
+def unreadable(source: str, covers: frozenset[str] | None) -> Refused:
+    """A result that cannot be read, of these markers (None: cannot be seen); told, unless it is of none of ours."""
+    return Refused(source, "unreadable", UNREADABLE, RESULTS if covers is None else covers, tell=covers != NOTHING)

@@ -18,6 +18,7 @@ from cds_service.knowledge.units import for_display
 
 USABLE = frozenset({"final", "amended", "corrected"})
 PENDING = frozenset({"preliminary", "registered"})
+IGNORED = frozenset({"cancelled", "entered-in-error", "unknown"})
 _BEYOND = ("<", "<=", "", "ad", ">=", ">")
 """Comparators by how high the true value may lie."""
 
@@ -35,6 +36,15 @@ class Found(msgspec.Struct, frozen=True, gc=False):
     result: Measurement
     issued: str | None
     meta: Raw
+
+
+def by_status(status: str | None, source: str, covers: frozenset[str]) -> Refused | None:
+    """Why a result of these markers does not count by its status (4.1.1); None if it does."""
+    if status in USABLE or status in PENDING:
+        return None
+    if status in IGNORED:
+        return Refused(source, "status", f"its status is {status}", covers)
+    return Refused(source, "no_status", "it has no known status", covers, tell=True)
 
 
 def in_order(found: Iterable[Found], reading: Reading) -> Mapping[str, tuple[Measurement, ...]]:
