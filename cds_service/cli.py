@@ -19,6 +19,7 @@ from click.exceptions import Exit
 from cds_service import __version__
 from cds_service.app import now_utc
 from cds_service.cli_database import database
+from cds_service.cli_jwt import check_jwt
 from cds_service.cli_knowledge import explain, knowledge
 from cds_service.cli_serve import serve
 from cds_service.cli_setup import prefetch, setup
@@ -82,6 +83,7 @@ cli.add_command(database)
 cli.add_command(serve)
 cli.add_command(prefetch)
 cli.add_command(setup)
+cli.add_command(check_jwt)
 
 
 # -- demo --------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ openness   whether the service may start without asking
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 from cds_service.feedback.errors import DatabaseError
@@ -32,8 +33,7 @@ class Callers:
         self.clients = settings.clients
         self._base_url = settings.base_url
         self._keys: dict[str, FileKeys | UrlKeys] = {
-            client.name: make_keys(client, lambda problem, name=client.name: report(name, problem))  # type: ignore[misc]
-            for client in settings.clients
+            client.name: make_keys(client, partial(report, client.name)) for client in settings.clients
         }
 
     def endpoint(self, path: str) -> str:
