@@ -1,12 +1,14 @@
 """What a WSGI server imports in each of its workers: `cds_service.wsgi:app`.
 
-Settings and knowledge are read at import and the database is looked at, so a worker that answers is ready.
+Settings and knowledge are read at import and the database is looked at, so a worker that answers is ready. At the
+end of the process what waits for the database is written.
 """
 
 from __future__ import annotations
 
 import gc
 import os
+from multiprocessing.util import Finalize
 
 from cds_service.app import create_app
 from cds_service.feedback.store import open_store
@@ -26,5 +28,9 @@ def settle_memory() -> None:
 
 
 settings = load(os.environ)
-app = create_app(settings, tally=tally_of(os.environ), store=open_store(settings))
+store = open_store(settings)
+app = create_app(settings, tally=tally_of(os.environ), store=store)
+Finalize(
+    None, store.close, exitpriority=1
+)  # unlike atexit, it is called in processes that a server has forked, too
 settle_memory()
