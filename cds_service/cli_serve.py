@@ -33,6 +33,9 @@ TARGET = "cds_service.wsgi:app"
 PORTS = click.IntRange(1, GREATEST_PORT)
 PATIENCE_SECONDS = 10
 """How long a worker may take to answer the calls under way before it is killed."""
+THREADS = 64
+"""Of a worker, made when they are needed. A call computes and does not wait, so that one would do; but a body that
+comes slowly holds a thread for `body_seconds`, and meanwhile others have to be served."""
 SANDBOX = "https://sandbox.cds-hooks.org/"
 TRY = "hematocrit-high"
 """The example that the first words point to."""
@@ -75,9 +78,9 @@ def _serve_calls(settings: Settings, workers: int) -> None:
         workers=workers,
         workers_kill_timeout=PATIENCE_SECONDS,  # a signal that comes while a worker starts is lost
         respawn_failed_workers=True,
-        blocking_threads=1,  # a call computes and never waits: more threads would only contend
+        blocking_threads=THREADS,
         websockets=False,
-        log_level=LogLevels.warning,
+        log_level=LogLevels.error,  # it would warn of THREADS among the lines of our log
     ).serve()
 
 

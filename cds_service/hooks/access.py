@@ -3,8 +3,8 @@
     401   OperationOutcome `login` and `WWW-Authenticate: Bearer`, the same for every reason
     429   OperationOutcome `throttled` and `Retry-After`
 
-What happened goes to `g.facts`, for the log and the metrics: `client`, and `refusal` or (report only)
-`would_refuse`, an id of `security.refusals`.
+Who calls goes to `g.client`. What happened goes to `g.facts`, for the log and the metrics: `client`, and `refusal`
+or (report only) `would_refuse`, an id of `security.refusals`.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def add_gate(
         try:
             identify(count_call)
         except RefusedError as refused:
-            g.facts["client"] = refused.client
+            g.client = g.facts["client"] = refused.client
             if settings.report_only:
                 g.facts["would_refuse"] = refused.reason
                 return
@@ -90,7 +90,7 @@ def _make_identify(
     def identify(count_call: Callable[[str], None]) -> None:
         now = clock().timestamp()
         client, claims = callers.check(request.headers.get("Authorization"), request.path, now)
-        g.facts["client"] = client.name
+        g.client = g.facts["client"] = client.name
         # Before the token is used up: a client that is told to come back may bring the same one.
         count_call(client.name)
         admit(client, claims, replays.first_use)

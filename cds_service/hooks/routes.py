@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import datetime
 from time import perf_counter
 from typing import Any
@@ -29,6 +29,7 @@ from cds_service.feedback.records import CallRecord
 from cds_service.feedback.store import Store
 from cds_service.fhir.expected import Expected
 from cds_service.fhir.reader import read_chart
+from cds_service.hooks.body import Patience, read_body
 from cds_service.hooks.cards import Renderer, make_renderer
 from cds_service.hooks.discovery import SERVICES, Service, document
 from cds_service.hooks.errors import HookError, Problem
@@ -40,10 +41,7 @@ from cds_service.knowledge.model import Knowledge
 from cds_service.metrics import Watch
 from cds_service.rules.engine import evaluate
 from cds_service.rules.outcome import Evaluation
-from cds_service.settings import MEBIBYTE, Settings
-
-MOST_TAKEN = 64 * MEBIBYTE
-"""How much of a body that is too large is let in before the connection is closed."""
+from cds_service.settings import Settings
 
 
 class Desk(msgspec.Struct, frozen=True):
@@ -57,13 +55,15 @@ class Desk(msgspec.Struct, frozen=True):
     services: dict[str, tuple[Service, tuple[Expected, ...]]]
     """By id."""
     store: Store
+    patience: Patience
 
 
 def make_desk(settings: Settings, knowledge: Knowledge, clock: Callable[[], datetime], store: Store) -> Desk:
     """Build the prefetch templates of all services and compile the words of the cards, once."""
     services = {service.id: (service, build_expected(knowledge, service.hook)) for service in SERVICES}
     render = make_renderer(knowledge, settings.ehr_profile)
-    return Desk(knowledge, settings.zone, clock, render, services, store)
+    patience = Patience(settings.body_seconds, settings.port)
+    return Desk(knowledge, settings.zone, clock, render, services, store, patience)
 
 
 def make_blueprint(desk: Desk) -> Blueprint:
@@ -85,7 +85,7 @@ def make_blueprint(desk: Desk) -> Blueprint:
     @blueprint.post("/cds-services/<service_id>")
     @blueprint.post("/cds-services//<service_id>")
     def call(service_id: str) -> Response:
-        body = _body()
+        body = read_body(desk.patience)
         service, expected = _service(service_id, desk)
         watch = Watch()
         cards = answer(read_request(body, service.hook), expected, desk, g.facts, watch)
@@ -97,7 +97,7 @@ def make_blueprint(desk: Desk) -> Blueprint:
     @blueprint.post("/cds-services/<service_id>/feedback")
     @blueprint.post("/cds-services//<service_id>/feedback")
     def feedback(service_id: str) -> Response:
-        body = _body()
+        body = read_body(desk.patience)
         service, _ = _service(service_id, desk)
         entries = read_feedback(body)
         try:
@@ -119,34 +119,6 @@ def _service(service_id: str, desk: Desk) -> tuple[Service, tuple[Expected, ...]
     g.facts.update(service=service.id, hook=service.hook)
     check_media(request.headers.get("Content-Type", ""), request.headers.get("Content-Encoding", ""))
     return service, expected
-
-
-def _body() -> bytes:
-    """The body of the current call. Raises HookError (413).
-
-    Read here, at one go: Werkzeug copies it in small pieces, which for a large body costs as much as decoding it.
-    """
-    limit = request.max_content_length or MOST_TAKEN
-    told = request.content_length
-    # Without a length: chunks, whose end the server sees, or no body. One byte beyond the limit is too much.
-    untold = limit + 1 if request.environ.get("wsgi.input_terminated") else 0
-    if told is None or told <= limit:
-        length = untold if told is None else told
-        body = b"".join(_parts(length, length))
-        if len(body) <= limit:
-            return body
-    # A client that is cut off while it sends never reads the answer: let the rest come in, up to a bound.
-    for _ in _parts(min(told or MOST_TAKEN, MOST_TAKEN), MEBIBYTE):
-        pass
-    raise HookError(413, [Problem("too-long", f"body: expected at most {limit // MEBIBYTE} MiB")])
-
-
-def _parts(size: int, most: int) -> Iterator[bytes]:
-    """The next `size` bytes of the body, or as many as there are, in parts of at most `most`."""
-    stream = request.environ["wsgi.input"]
-    while size > 0 and (part := stream.read(min(size, most))):
-        size -= len(part)
-        yield part
 
 
 def answer(

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 import pytest
 
 from cds_service.app import create_app
+from cds_service.hooks import body as body_module
 from cds_service.hooks import routes
 from cds_service.hooks.prefetch import build_expected
 from cds_service.rules import engine
@@ -239,7 +240,7 @@ def test_body_of_the_greatest_size_is_read_and_no_larger(knowledge, make_call, l
 
 def test_body_that_is_too_large_is_let_in_up_to_a_bound(knowledge, log, monkeypatch):
     """A client that is cut off while it sends would never read the answer."""
-    monkeypatch.setattr(routes, "MOST_TAKEN", 3 * MEBIBYTE)
+    monkeypatch.setattr(body_module, "MOST_TAKEN", 3 * MEBIBYTE)
     client = create_app(Settings(max_body_mb=1), knowledge=knowledge, log=log).test_client()
 
     def taken(size, length):

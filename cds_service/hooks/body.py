@@ -1,0 +1,122 @@
+"""The body of a call: how large it may be, and how long it may take to arrive (`[server] body_seconds`).
+
+The server reads a body in the thread of its call, and that thread waits for as long as the client likes: a byte now
+and then, or none, would hold it for ever. Nothing in WSGI ends that wait, so the connection is shut down under it.
+Which connection a call belongs to the server does not tell. It is one of the caller's address on which nothing was
+sent for as long as the body has been waited for; an idle one of that address looks the same, and may go too.
+
+Needs Linux, which says when something was last sent; elsewhere a proxy that reads whole requests has to do it.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import struct
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from flask import request
+
+from cds_service.hooks.errors import HookError, Problem
+from cds_service.settings import MEBIBYTE
+
+MOST_TAKEN = 64 * MEBIBYTE
+"""How much of a body that is too large is let in before the connection is closed."""
+SERVER = "Granian"
+"""What SERVER_SOFTWARE is under the server that `cds-service serve` starts."""
+LOOK_SECONDS = 0.5
+OPEN_FILES = Path("/proc/self/fd")
+_LAST_DATA_SENT = struct.Struct("=44xI")
+"""Where Linux's struct tcp_info tells how many milliseconds ago something was last sent."""
+
+
+class Patience:
+    """Shuts down the connections of bodies that do not arrive. Safe to use from several threads."""
+
+    def __init__(self, seconds: float, port: int) -> None:
+        """`port`: where the service listens, so that connections to elsewhere are let alone."""
+        self.seconds = seconds
+        self._port = port
+        self._waiting: dict[int, tuple[float, str]] = {}
+        self._watch: threading.Thread | None = None
+
+    @contextmanager
+    def limit(self, address: str) -> Iterator[None]:
+        """While a body from `address` is read. Raises TimeoutError if it took too long."""
+        if self._watch is None and request.environ.get("SERVER_SOFTWARE") == SERVER:
+            self._watch = threading.Thread(target=self._look, name="patience", daemon=True)
+            self._watch.start()
+        began = time.monotonic()
+        me = threading.get_ident()
+        self._waiting[me] = (began, address)
+        try:
+            yield
+        finally:
+            del self._waiting[me]
+        if time.monotonic() - began > self.seconds:
+            raise TimeoutError
+
+    def _look(self) -> None:
+        while True:
+            time.sleep(LOOK_SECONDS)
+            now = time.monotonic()
+            waiting = list(self._waiting.values())
+            for address in {address for began, address in waiting if now - began > self.seconds}:
+                self._shut_down(address)
+
+    def _shut_down(self, address: str) -> None:
+        if not OPEN_FILES.exists():
+            return
+        for file in OPEN_FILES.iterdir():
+            with suppress(OSError), socket.socket(fileno=os.dup(int(file.name))) as connection:
+                if self._is_stuck(connection, address):
+                    connection.shutdown(socket.SHUT_RDWR)
+
+    def _is_stuck(self, connection: socket.socket, address: str) -> bool:
+        """True of a connection from `address` to the service on which nothing was sent for so long."""
+        if connection.family not in (socket.AF_INET, socket.AF_INET6) or connection.type != socket.SOCK_STREAM:
+            return False
+        if connection.getsockname()[1] != self._port or connection.getpeername()[0] != address:
+            return False
+        state = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _LAST_DATA_SENT.size)
+        (silent_ms,) = _LAST_DATA_SENT.unpack(state)
+        return bool(silent_ms > self.seconds * 1000)
+
+
+def read_body(patience: Patience) -> bytes:
+    """The body of the current call. Raises HookError (408, 413)."""
+    try:
+        with patience.limit(request.remote_addr or ""):
+            return _read()
+    except TimeoutError:
+        text = f"body: expected to arrive within {patience.seconds} seconds"
+        raise HookError(408, [Problem("timeout", text)]) from None
+
+
+def _read() -> bytes:
+    """Read at one go: Werkzeug copies it in small pieces, which for a large body costs as much as decoding it."""
+    limit = request.max_content_length or MOST_TAKEN
+    told = request.content_length
+    # Without a length: chunks, whose end the server sees, or no body. One byte beyond the limit is too much.
+    untold = limit + 1 if request.environ.get("wsgi.input_terminated") else 0
+    if told is None or told <= limit:
+        length = untold if told is None else told
+        body = b"".join(_parts(length, length))
+        if len(body) <= limit:
+            return body
+    # A client that is cut off while it sends never reads the answer: let the rest come in, up to a bound.
+    for _ in _parts(min(told or MOST_TAKEN, MOST_TAKEN), MEBIBYTE):
+        pass
+    raise HookError(413, [Problem("too-long", f"body: expected at most {limit // MEBIBYTE} MiB")])
+
+
+def _parts(size: int, most: int) -> Iterator[bytes]:
+    """The next `size` bytes of the body, or as many as there are, in parts of at most `most`."""
+    stream = request.environ["wsgi.input"]
+    while size > 0 and (part := stream.read(min(size, most))):
+        size -= len(part)
+        yield part
