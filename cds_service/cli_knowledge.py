@@ -230,7 +230,7 @@ def cover(site: Site, files: Sequence[Path]) -> int:
     missing = uncovered(coverage, found)
     for line in missing:
         click.echo(line)
-    counts = f"{len(coverage.rules)} rules and {len(coverage.limits)} limits"
+    counts = f"{len(coverage.rules)} rules, {len(coverage.limits)} limits and {len(coverage.milestones)} milestones"
     click.echo(f"{counts}: {f'{len(missing)} gaps' if missing else 'all covered'}")
     return WRONG if missing else 0
 

@@ -201,7 +201,7 @@ def test_cover_tells_what_is_missing(said: Callable[..., str], scenarios: Path) 
     assert "HCT-3: no case in which it is judged and silent" in lines
     assert "HCT-3: above (HCT > 50.0): no case near it, under" in lines
     assert "C-T-1: no case in which it speaks" in lines
-    assert re.fullmatch(r"\d+ rules and \d+ limits: \d+ gaps", lines[-1])
+    assert re.fullmatch(r"\d+ rules, \d+ limits and \d+ milestones: \d+ gaps", lines[-1])
 
 
 def test_cover_where_the_scenarios_are_not_installed(
@@ -242,6 +242,38 @@ def case(results: str, more: str = "") -> str:
 def test_near_is_a_tenth_of_the_limit(tmp_path: Path, knowledge: Knowledge, value: str, missing: str) -> None:
     _, limits = covered_by(case(f"{{HCT: {value}, on: -10d}}"), tmp_path, knowledge, "HCT-1")
     assert limits == {"above": missing}
+
+
+def milestone_sides(tmp_path: Path, knowledge: Knowledge, start: str, results: str) -> tuple[str, str]:
+    """Milestone of MISS-male_trt of the shipped guideline that a case opens, and which side of it that shows."""
+    path = tmp_path / "cases.yaml"
+    head, _, _ = SCENARIOS.partition("presets:")
+    path.write_text(
+        f"{head}cases:\n  - case: one\n    patient: {{gender: male, born: 1980-05-01}}\n    given:\n"
+        f"      therapies: [{{drug: 835840, {start}}}]\n      results: [{results}]\n"
+        "    expect: {cards: [], others: allowed}\n",
+        encoding="utf-8",
+    )
+    found = cover([path], Runner(knowledge), knowledge).milestones
+    ((name, sides),) = [
+        (name, sides)
+        for (rule, profile, name), sides in found.items()
+        if (rule, profile) == ("MISS-male_trt", "seed") and (sides.over or sides.under)
+    ]
+    return name, "due" if sides.over else "done"
+
+
+def test_a_milestone_is_covered_by_cases_in_which_it_is_open(tmp_path: Path, knowledge: Knowledge) -> None:
+    done = "{TT: 520 ng/dL, E2: 28 pg/mL, HCT: 45 %, on: -10d}"
+    assert milestone_sides(tmp_path, knowledge, "start: -100d", "") == ("3-month", "due")
+    assert milestone_sides(tmp_path, knowledge, "start: -100d", done) == ("3-month", "done")
+    assert milestone_sides(tmp_path, knowledge, "start: -30d, prior: true", done) == ("start not known", "due")
+
+
+def test_cover_tells_which_milestones_are_missing(said: Callable[..., str], scenarios: Path) -> None:
+    lines = said("knowledge", "cover", scenarios, code=1).splitlines()
+    assert "MISS-gh_axis: aace2019 4- to 8-week: no case in which a test is due" in lines
+    assert "MISS-gh_axis: aace2019 4- to 8-week: no case in which all tests are done" in lines
 
 
 def test_each_side_of_a_range_and_each_choice_is_a_limit(tmp_path: Path, knowledge: Knowledge) -> None:

@@ -100,12 +100,26 @@ def _rule(rule: Rule, knowledge: Knowledge, covered: Covered) -> Iterator[str]:
         yield f"- Says: {' '.join(rule.advice.split())}"
     if rule.differs:
         yield f"- Where guidelines differ: {rule.differs}"
+    yield from _lines(rule, knowledge)
     if rule.suppresses:
         yield f"- Silences: {', '.join(sorted(rule.suppresses))}."
     yield f"- Evidence: {_sources(rule.evidence, knowledge)}"
     yield f"- A site may change: {', '.join(sorted(rule.site_may)) or 'nothing'}."
     yield f"- Review by: {rule.review_by}."
     yield f"- Scenarios: {', '.join(covered.get(rule.id, ())) or 'none'}.\n"
+
+
+def _lines(rule: Rule, knowledge: Knowledge) -> Iterator[str]:
+    """What the card adds for some patients, and where the rule is a line of another card."""
+    for note in rule.notes:
+        who = f" (if {in_words(note.when, knowledge)})" if note.when else ""
+        yield f"- Adds{who}: {' '.join(note.text.split())}"
+    if "warning_if" in rule.spec:
+        tests = ", ".join(knowledge.tests[key].name for key in rule.spec["warning_if"])
+        yield f"- A warning if one of these is missing: {tests}."
+    if rule.line_in:
+        how = "A line in the card of" if rule.line_only else "A line in the card, if there is one, of"
+        yield f"- {how}: {', '.join(rule.line_in)}."
 
 
 def _urgency(rule: Rule, knowledge: Knowledge) -> str:

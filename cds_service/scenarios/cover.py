@@ -9,6 +9,9 @@ A *limit* is covered if one case passes it and another one does not, both with a
 the limit away, or two steps of the shown value where that is more. Each value that a switch, the sex or the
 laboratory's own range can pick is a limit of its own. A limit inside a condition that several rules state in the
 same words (a shared one of definitions.yaml) is covered for all of them by the cases of one.
+
+A *milestone* that a rule of the patient view tells is covered if in one case it is open and one of its tests is
+due, and in another one all of them are done or ordered. So is the annual rule of a course without a start.
 """
 
 from __future__ import annotations
@@ -23,7 +26,7 @@ import msgspec
 from cds_service.chart import Chart
 from cds_service.knowledge.limits import SEX, RuleLimit, display_step, limits_of, node_at
 from cds_service.knowledge.model import Knowledge, Rule
-from cds_service.rules.outcome import Compared, Outcome
+from cds_service.rules.outcome import Compared, Outcome, Timetable
 from cds_service.scenarios.facts import Case
 from cds_service.scenarios.reading import read
 from cds_service.scenarios.run import Runner
@@ -32,6 +35,11 @@ TENTH = Decimal("0.1")
 STEPS = 2
 WELL = 200
 """HTTP status of a case that the rules get to see."""
+
+
+Milestone = tuple[str, str, str]
+"""Rule, profile ('' where the rule tells the same row in all of them), name of the milestone."""
+NO_START = "start not known"
 
 
 class Sides(msgspec.Struct):
@@ -55,6 +63,8 @@ class Coverage(msgspec.Struct, frozen=True):
     rules: Mapping[str, Sides]
     limits: Mapping[tuple[str, ...], Sides]
     """By `key_of`."""
+    milestones: Mapping[Milestone, Sides] = {}
+    """`over`: one of its tests is due."""
 
     def files_of(self, rule: str) -> tuple[str, ...]:
         """Names of the files with cases that look at a rule."""
@@ -67,11 +77,31 @@ def cover(files: Iterable[Path], runner: Runner, knowledge: Knowledge) -> Covera
     active = [rule for rule in knowledge.rules if rule.status == "active"]
     rules = {rule.id: Sides(set(), set()) for rule in active}
     limits = {key_of(rule, limit): Sides(set(), set()) for rule in active for limit in limits_of(rule)}
+    found = Coverage(rules, limits, {milestone: Sides(set(), set()) for milestone in milestones_of(knowledge)})
     for path in files:
         for case in read(path):
             if case.expect.status == WELL:
-                _look(path.name, case, runner, rules, limits)
-    return Coverage(rules, limits)
+                _look(path.name, case, runner, found)
+    return found
+
+
+def milestones_of(knowledge: Knowledge) -> Iterator[Milestone]:
+    """The milestones that rules of the patient view tell, in the order of the rules."""
+    protocols = {protocol.key: protocol for protocol in knowledge.protocols}
+    for rule in knowledge.rules:
+        if rule.kind != "schedule" or rule.status != "active" or "patient-view" not in rule.hooks:
+            continue
+        row = rule.spec.get("row")
+        told: dict[Milestone, None] = {}
+        for profile, plan in protocols[rule.protocol].schedules.items():
+            milestones = (
+                plan.milestones if row is None else plan.beside[row].milestones if row in plan.beside else ()
+            )
+            shown = "" if rule.spec.get("rests_on") == "rule" else profile
+            told.update(dict.fromkeys((rule.id, shown, milestone.name) for milestone in milestones))
+            if row is None and not plan.milestones[0].after_last:
+                told[rule.id, shown, NO_START] = None
+        yield from told
 
 
 def uncovered(coverage: Coverage, knowledge: Knowledge) -> list[str]:
@@ -92,6 +122,12 @@ def uncovered(coverage: Coverage, knowledge: Knowledge) -> list[str]:
             if missing and key not in told:
                 told.add(key)
                 found.append(f"{rule.id}: {limit.path} ({describe(limit)}): no case near it, {missing}")
+    for (rule_id, profile, name), sides in coverage.milestones.items():
+        where = f"{rule_id}: {' '.join(filter(None, (profile, name)))}"
+        if not sides.over:
+            found.append(f"{where}: no case in which a test is due")
+        if not sides.under:
+            found.append(f"{where}: no case in which all tests are done")
     return found
 
 
@@ -110,9 +146,8 @@ def key_of(rule: Rule, limit: RuleLimit) -> tuple[str, ...]:
     return (limit.subject, words, limit.word, *(f"{chooser}={at}" for chooser, at in limit.choices))
 
 
-def _look(
-    name: str, case: Case, runner: Runner, rules: dict[str, Sides], limits: dict[tuple[str, ...], Sides]
-) -> None:
+def _look(name: str, case: Case, runner: Runner, found: Coverage) -> None:
+    rules, limits = found.rules, found.limits
     chart, evaluation = runner.judged(case, traced=True)
     knowledge = runner.knowledge(case)
     by_id = {rule.id: rule for rule in knowledge.rules}
@@ -126,6 +161,21 @@ def _look(
             rules[rule.id].under.add(name)
         for key, passed in _near(outcome, rule, chart, knowledge):
             (limits[key].over if passed else limits[key].under).add(name)
+        for milestone, due in _open(outcome):
+            if milestone in found.milestones:
+                (found.milestones[milestone].over if due else found.milestones[milestone].under).add(name)
+
+
+def _open(outcome: Outcome) -> Iterator[tuple[Milestone, bool]]:
+    """The milestone that the rule found open, and whether a test of it is due."""
+    for step in outcome.trace:
+        if isinstance(step, Timetable) and (step.milestone or step.start is None):
+            states = {test.state for test in step.tests}
+            if states and "unknown" not in states:
+                yield (
+                    (outcome.rule, step.profile, step.milestone or NO_START),
+                    not states.isdisjoint(("due", "overdue")),
+                )
 
 
 def _speaks(outcome: Outcome, rule: Rule) -> bool:
