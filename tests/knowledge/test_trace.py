@@ -145,8 +145,8 @@ TCP = {"TT", "CBC", "PSA"}
 FEMINISING = {"E2", "TT", "K", "CREA"}
 
 # (protocol, profile, milestone) -> ((opens, target, overdue after), repeats every so many days, tests asked of
-# everybody or of some). Tests in brackets of the reference (estradiol with symptoms, on an aromatase inhibitor or hCG;
-# lipids on an aromatase inhibitor; switches) are told apart by `SOMETIMES`.
+# everybody or of some). Tests in brackets of the reference (estradiol with symptoms, on an aromatase inhibitor or
+# hCG; lipids on an aromatase inhibitor; switches) are told apart by `SOMETIMES`.
 WINDOWS: dict[tuple[str, str, str], tuple[tuple[int, int, int], int | None, set[str]]] = {
     # 3.2, seed
     ("male_trt", "seed", "baseline"): (MALE["baseline"], None, SEED_BASELINE),
