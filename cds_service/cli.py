@@ -18,6 +18,8 @@ from click.exceptions import Exit
 
 from cds_service import __version__
 from cds_service.app import now_utc
+from cds_service.cli_audit import audit
+from cds_service.cli_config import config
 from cds_service.cli_database import database
 from cds_service.cli_jwt import check_jwt
 from cds_service.cli_knowledge import explain, knowledge
@@ -81,6 +83,8 @@ cli.add_command(knowledge)
 cli.add_command(explain)
 cli.add_command(database)
 cli.add_command(serve)
+cli.add_command(audit)
+cli.add_command(config)
 cli.add_command(prefetch)
 cli.add_command(setup)
 cli.add_command(check_jwt)
