@@ -14,19 +14,22 @@ from time import perf_counter
 from typing import TextIO
 from uuid import uuid4
 
+import msgspec
 from flask import Flask, Response, g, request
 from structlog.typing import FilteringBoundLogger
 from werkzeug.exceptions import HTTPException
 
+from cds_service import __version__
 from cds_service.feedback.store import Store, memory
-from cds_service.hooks import access, errors, headers, health, routes
+from cds_service.hooks import access, errors, headers, routes
 from cds_service.knowledge.loader import load
 from cds_service.knowledge.model import Knowledge
 from cds_service.log import make_logger, place_of
 from cds_service.metrics import Tally
 from cds_service.security.openness import openness
 from cds_service.settings import Settings
-from cds_service.web import pages
+from cds_service.web import pages, workbench
+from cds_service.web.workbench import Tools
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 """Methods that the log names; a client may invent any word."""
@@ -42,7 +45,7 @@ def knowledge_of(settings: Settings, today: date) -> Knowledge:
     return load(overlay=settings.overlay_path, guideline=settings.guideline, today=today)
 
 
-def create_app(
+def create_app(  # noqa: PLR0913 - what the service is made of
     settings: Settings,
     *,
     knowledge: Knowledge | None = None,
@@ -50,13 +53,15 @@ def create_app(
     log: TextIO | None = None,
     tally: Tally | None = None,
     store: Store | None = None,
+    tools: Tools | None = None,
 ) -> Flask:
     """The service as a WSGI application.
 
     `knowledge` None: what is shipped, with the site's guideline and overlay as the settings name them, as they
     hold today. `log` None: standard output. `tally` None: nothing is counted. `store` None: records end with the
-    process. Raises KnowledgeError if the knowledge is at fault, SettingsError if everybody would be served without
-    the site having said so.
+    process. `tools`: for the workbench, which is served where there are any and the settings let it be. Raises
+    KnowledgeError if the knowledge is at fault, SettingsError if everybody would be served without the site having
+    said so.
     """
     warnings = openness(settings)
     knowledge = knowledge or knowledge_of(settings, clock().astimezone(settings.zone).date())
@@ -69,17 +74,26 @@ def create_app(
     desk = routes.make_desk(settings, knowledge, clock, store)
     app.register_blueprint(routes.make_blueprint(desk))
     app.register_blueprint(pages.make_blueprint())
+    if tools is not None and settings.has_workbench:
+        app.register_blueprint(workbench.make_blueprint(desk, settings, tools))
+    _add_health(app, knowledge.version)
     _add_errors(app)
     logger = make_logger(log or sys.stdout)
-    health.add_health(app, knowledge.version, store.engine, logger)
     store.recorder.report = lambda event, waiting: logger.warning(event, waiting=waiting)
     for warning in warnings:
         logger.warning("start", warning=warning)
-    if tally:
-        store.recorder.lost = lambda number: tally.count("cds_records_dropped", by=number)
     _add_frame(app, frozenset(settings.origins), logger, tally)
     access.add_gate(app, settings, clock, store.engine, logger)
     return app
+
+
+def _add_health(app: Flask, knowledge_version: str) -> None:
+    """A process that answers here has loaded its knowledge and can answer calls."""
+    body = msgspec.json.encode({"status": "ok", "version": __version__, "knowledge": knowledge_version})
+
+    @app.get("/healthz")
+    def health() -> Response:
+        return Response(body, mimetype="application/json")
 
 
 def _add_errors(app: Flask) -> None:
@@ -117,10 +131,10 @@ def _add_frame(app: Flask, origins: frozenset[str], logger: FilteringBoundLogger
         headers.add_cors(response, request.headers.get("Origin", ""), origins)
         headers.add_security(response)
         response.headers.add(headers.REQUEST_ID, facts["request"])
-        if request.endpoint not in health.ENDPOINTS:
+        if request.endpoint != "health":
             seconds = perf_counter() - g.began
             if tally:
-                tally.call(request.endpoint or "", facts, response.status_code, seconds)
+                tally.call(facts, response.status_code, seconds)
             level = "error" if "error" in facts else "warning" if facts.get("failed") else "info"
             getattr(logger, level)("call", status=response.status_code, ms=round(seconds * 1000, 2), **facts)
         return response

@@ -9,9 +9,8 @@ evaluation is the service's own, traced; nothing is judged here a second time. `
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import date, tzinfo
-from functools import cached_property
 from typing import Any, get_args
 
 import msgspec
@@ -57,32 +56,48 @@ def explain_request(
     body: bytes, knowledge: Knowledge, *, as_of: date, zone: tzinfo, profile: str = "generic"
 ) -> Data:
     """Everything about the answer to one hook request. Raises ExplainError."""
-    request = _read(body)
-    expected = build_expected(knowledge, request.hook)
-    chart = read_chart(
-        request.prefetch,
-        expected,
-        patient_id=request.patient_id,
-        knowledge=knowledge,
-        as_of=as_of,
-        zone=zone,
-        draft_orders=request.draft_orders,
-        selections=request.selections,
-    )
-    evaluation = evaluate(chart, knowledge, as_of=as_of, hook=request.hook, traced=True)
-    cards = make_renderer(knowledge, profile)(evaluation, chart, lambda: UUID)
-    return {
-        "hook": request.hook,
-        "as_of": as_of.isoformat(),
-        "knowledge": knowledge.version,
-        "answer": _answer(chart, expected, request.hook, cards),
-        "patient": _patient(chart, knowledge, as_of, request.hook),
-        "resources": _resources(chart),
-        "gaps": [_gap(gap) for gap in chart.gaps],
-        "chart": _chart(chart, knowledge),
-        "protocols": [p.name for p in knowledge.protocols if p.key in evaluation.protocols],
-        "rules": _Teller(chart, knowledge, evaluation).rules(),
-    }
+    return make_explainer(knowledge, zone=zone, profile=profile)(body, as_of)
+
+
+def make_explainer(
+    knowledge: Knowledge, *, zone: tzinfo, profile: str = "generic"
+) -> Callable[[bytes, date], Data]:
+    """Compile the words once; the function that comes back explains the answer to a hook request on a day.
+
+    It raises ExplainError.
+    """
+    render = make_renderer(knowledge, profile)
+    words = Words(knowledge)
+
+    def explain(body: bytes, as_of: date) -> Data:
+        request = _read(body)
+        expected = build_expected(knowledge, request.hook)
+        chart = read_chart(
+            request.prefetch,
+            expected,
+            patient_id=request.patient_id,
+            knowledge=knowledge,
+            as_of=as_of,
+            zone=zone,
+            draft_orders=request.draft_orders,
+            selections=request.selections,
+        )
+        evaluation = evaluate(chart, knowledge, as_of=as_of, hook=request.hook, traced=True)
+        cards = render(evaluation, chart, lambda: UUID)
+        return {
+            "hook": request.hook,
+            "as_of": as_of.isoformat(),
+            "knowledge": knowledge.version,
+            "answer": _answer(chart, expected, request.hook, cards),
+            "patient": _patient(chart, knowledge, as_of, request.hook),
+            "resources": _resources(chart),
+            "gaps": [_gap(gap) for gap in chart.gaps],
+            "chart": _chart(chart, knowledge),
+            "protocols": [p.name for p in knowledge.protocols if p.key in evaluation.protocols],
+            "rules": _Teller(chart, words, evaluation).rules(),
+        }
+
+    return explain
 
 
 def _read(body: bytes) -> HookRequest:
@@ -178,17 +193,14 @@ def _chart(chart: Chart, knowledge: Knowledge) -> Data:
 class _Teller:
     """Tells how each rule ended in one evaluation."""
 
-    def __init__(self, chart: Chart, knowledge: Knowledge, evaluation: Evaluation) -> None:
+    def __init__(self, chart: Chart, words: Words, evaluation: Evaluation) -> None:
+        knowledge = words.knowledge
+        self._words = words
         self._knowledge = knowledge
         self._evaluation = evaluation
         self._chart = chart
         self._ctx = Context(chart, knowledge, evaluation.as_of, evaluation.hook)
         self._outcomes = {outcome.rule: outcome for outcome in evaluation.outcomes}
-
-    @cached_property
-    def _words(self) -> Words:
-        """The words of doubts; compiling them takes a while, so only where there are any."""
-        return Words(self._knowledge)
 
     def rules(self) -> list[Data]:
         """Every rule of the knowledge, in its order."""

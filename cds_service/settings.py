@@ -50,7 +50,7 @@ a table. `load` reports all mistakes at once, each with the file and the field.
     guideline = ""                guideline that the site follows (switch `guideline`); "": the shipped choice
     overlay = ""                  file with the site's own changes and codes; a relative path starts at this file
     [web]
-    workbench = true              the page that plays an EHR; only ever on a loopback host
+    workbench = true              the page that plays an EHR; only ever on a loopback host without a public_url
     governance = false            true: the governance page
     governance_token = ""         password of the governance page; may be "" only on a loopback host
     [smart]
@@ -62,12 +62,12 @@ a table. `load` reports all mistakes at once, each with the file and the field.
 
 from __future__ import annotations
 
-import ipaddress
 import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -153,10 +153,13 @@ class Settings(msgspec.Struct, frozen=True):
     @property
     def on_loopback(self) -> bool:
         """True if only programs on this machine can reach the service."""
-        try:
-            return ipaddress.ip_address(self.host).is_loopback
-        except ValueError:
-            return self.host.lower() == "localhost"
+        return check.is_loopback(self.host)
+
+    @property
+    def has_workbench(self) -> bool:
+        """True if the page that plays an EHR is served; never through a proxy that others can reach."""
+        behind_proxy = self.public_url and not check.is_loopback(urlsplit(self.public_url).hostname or "")
+        return self.workbench and self.on_loopback and not behind_proxy
 
     @property
     def origins(self) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ At the end, the names of all settings in the file, and the check of each.
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -29,6 +30,14 @@ class Check(NamedTuple):
     is_right: Callable[[Any], bool]
     words: str
     type: type = str
+
+
+def is_loopback(host: str) -> bool:
+    """True for an address of loopback and for `localhost`: nobody can point these at another machine."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
 
 
 def whole(least: int, greatest: int) -> Check:

@@ -1,18 +1,17 @@
 """What a WSGI server imports in each of its workers: `cds_service.wsgi:app`.
 
-Settings and knowledge are read at import and the database is looked at, so a worker that answers is ready. At the
-end of the process what waits for the database is written.
+Settings and knowledge are read at import and the database is looked at, so a worker that answers is ready.
 """
 
 from __future__ import annotations
 
 import gc
 import os
-from multiprocessing.util import Finalize
 
 from cds_service.app import create_app
 from cds_service.feedback.store import open_store
 from cds_service.metrics import tally_of
+from cds_service.scenarios.workbench import TOOLS
 from cds_service.settings import load
 
 
@@ -28,9 +27,5 @@ def settle_memory() -> None:
 
 
 settings = load(os.environ)
-store = open_store(settings)
-app = create_app(settings, tally=tally_of(os.environ), store=store)
-Finalize(
-    None, store.close, exitpriority=1
-)  # unlike atexit, it is called in processes that a server has forked, too
+app = create_app(settings, tally=tally_of(os.environ), store=open_store(settings), tools=TOOLS)
 settle_memory()

@@ -2,6 +2,7 @@
 
     HookError          raised by the stations of the wire; one status, one or more problems
       400              the body is not JSON, or the envelope is not what the hook asks for
+      403              the workbench, asked from elsewhere than its own page
       404              no service of that name
       408              the body did not arrive in time
       412              the data that the service needs could be had from no prefetch key
@@ -26,7 +27,7 @@ from werkzeug.exceptions import HTTPException
 
 IssueType = Literal[
     "invalid", "structure", "required", "value", "processing", "not-supported", "not-found", "too-long",
-    "incomplete", "exception", "timeout", "throttled", "transient", "login",
+    "incomplete", "exception", "timeout", "throttled", "transient", "login", "forbidden",
 ]  # fmt: skip
 """The codes of FHIR's value set `issue-type` that this service uses."""
 

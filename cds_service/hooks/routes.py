@@ -56,6 +56,8 @@ class Desk(msgspec.Struct, frozen=True):
     """By id."""
     store: Store
     patience: Patience
+    records: bool = True
+    """Whether calls are kept in the store."""
 
 
 def make_desk(settings: Settings, knowledge: Knowledge, clock: Callable[[], datetime], store: Store) -> Desk:
@@ -105,7 +107,7 @@ def make_blueprint(desk: Desk) -> Blueprint:
         except DatabaseError as error:
             text = "the feedback could not be stored now and was not kept; send it again later"
             raise HookError(503, [Problem("transient", text)]) from error
-        g.facts.update(feedback=len(entries), new=new, outcomes=Counter(entry.outcome for entry in entries))
+        g.facts.update(feedback=len(entries), new=new)
         return Response(b"{}", mimetype="application/json")
 
     return blueprint
@@ -145,7 +147,8 @@ def answer(
     notes = Notes()
     cards = desk.render(evaluation, chart, _new_uuid, notes.take)
     facts["cards"] = len(cards)
-    _record(call, chart, evaluation, notes, desk)
+    if desk.records:
+        _record(call, chart, evaluation, notes, desk)
     return cards
 
 
@@ -155,7 +158,7 @@ def _record(call: HookRequest, chart: Chart, evaluation: Evaluation, notes: Note
     try:
         patient = store.patient(g.client, call.fhir_server, call.patient_id)
     except DatabaseError:  # the key of the hashes cannot be read: nothing can be told of anybody
-        store.recorder.drop(1)
+        store.recorder.dropped += 1
         return
     store.recorder.put(
         CallRecord(

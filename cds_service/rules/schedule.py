@@ -19,8 +19,7 @@ from cds_service.rules import timetable
 from cds_service.rules.context import NOT_PERFORMED, Context
 from cds_service.rules.lines import about_facts, about_rule
 from cds_service.rules.outcome import Doubt, Due, Fact, Finding, Line, Outcome
-from cds_service.rules.predicates import holds
-from cds_service.rules.questions import Truth
+from cds_service.rules.predicates import Truth, holds
 
 
 class Open(msgspec.Struct, frozen=True):

@@ -11,8 +11,7 @@ from cds_service.knowledge.model import Rule
 from cds_service.rules.context import Context
 from cds_service.rules.lines import about_facts, about_result, newer_not_comparable
 from cds_service.rules.outcome import Doubt, Finding, Outcome
-from cds_service.rules.predicates import urgency
-from cds_service.rules.questions import Truth
+from cds_service.rules.predicates import Truth, urgency
 
 YEAR = Fraction("365.25")
 

@@ -16,8 +16,7 @@ from cds_service.rules.compare import OPERATORS, passes
 from cds_service.rules.context import Context, names, supplies_on
 from cds_service.rules.lines import about_facts, about_result, newer_not_comparable
 from cds_service.rules.outcome import Doubt, Finding, Line, Outcome
-from cds_service.rules.predicates import urgency
-from cds_service.rules.questions import Truth
+from cds_service.rules.predicates import Truth, urgency
 
 
 class Adjusted(msgspec.Struct, frozen=True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import re
 from pathlib import Path
@@ -91,3 +92,40 @@ def test_nothing_is_inline_and_nothing_comes_from_another_host(path: Path):
         assert not re.search(r"(?i)<style|\sstyle\s*=|\son[a-z]+\s*=|javascript:", text)
         for attributes in re.findall(r"(?i)<script([^>]*)>", text):
             assert "src=" in attributes or 'type="application/json"' in attributes
+
+
+@pytest.mark.parametrize(
+    "folder", [STATIC / "vendor", Path(__file__).parents[1] / "browser" / "vendor"], ids=["shipped", "tests"]
+)
+def test_what_was_taken_from_others_is_unchanged_and_carries_its_licence(folder: Path):
+    lines = (folder / "SHA256SUMS").read_text("utf-8").splitlines()
+    sums = {name: digest for digest, name in map(str.split, lines)}
+    scripts = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.glob("*.js")}
+    assert scripts == sums
+    for name in scripts:
+        assert (folder / f"{name.split('.')[0]}.LICENSE").is_file()
+
+
+def test_words_are_words():
+    """YAML reads a bare `on` or `no` as true or false."""
+
+    def check(value: object) -> None:
+        if isinstance(value, dict):
+            assert all(isinstance(key, str) for key in value), value
+            for part in value.values():
+                check(part)
+        else:
+            assert isinstance(value, str), value
+            assert value.strip()
+
+    check(dict(pages.words()))
+
+
+def test_every_word_of_the_workbench_is_used_and_every_used_one_is_there():
+    """Scripts name words by `say('name')`, `words.name` or a string that is one; templates by `w.name`."""
+    known = set(pages.words()["workbench"])
+    scripts = "\n".join(path.read_text("utf-8") for path in (STATIC / "workbench").glob("*.js"))
+    template = (pages.FOLDER / "templates" / "workbench.html").read_text("utf-8")
+    said = set(re.findall(r"(?:say\('|words\.)(\w+)", scripts)) | set(re.findall(r"\bw\.(\w+)", template))
+    assert said <= known
+    assert known <= said | set(re.findall(r"'(\w+)'", scripts))

@@ -1,0 +1,35 @@
+"""What the workbench is given: the example patients as hook requests, and the explanation of an answer."""
+
+from __future__ import annotations
+
+from datetime import date
+
+from cds_service.explain import make_explainer
+from cds_service.hooks.prefetch import build_expected
+from cds_service.knowledge.model import Knowledge
+from cds_service.scenarios.build import build
+from cds_service.scenarios.bundles import example_cases
+from cds_service.scenarios.request import encode, hook_request
+from cds_service.settings import Settings
+from cds_service.web.workbench import Example, Explainer, Tools
+
+
+def examples(knowledge: Knowledge, day: date) -> list[Example]:
+    """The example patients as they would stand on `day`. Raises ScenarioError."""
+    return [
+        Example(
+            case.id,
+            case.title,
+            case.hook,
+            encode(hook_request(case, build(case, knowledge), build_expected(knowledge, case.hook))),
+        )
+        for case in example_cases(day)
+    ]
+
+
+def explainer(knowledge: Knowledge, settings: Settings) -> Explainer:
+    """The explanation of an answer as this site gives it."""
+    return make_explainer(knowledge, zone=settings.zone, profile=settings.ehr_profile)
+
+
+TOOLS = Tools(examples, explainer)

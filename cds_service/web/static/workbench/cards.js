@@ -1,0 +1,82 @@
+// The cards of an answer, as an EHR shows them.
+import {byId, fill, h, icon, say} from './dom.js';
+import {markdown, safe} from './markdown.js';
+
+const INDICATORS = ['critical', 'warning', 'info'];
+
+// `act` holds what the buttons do: accept(card, suggestion), override(card, reason, comment), dismiss(card).
+export function showCards(cards, act) {
+  fill(byId('cards'), cards.map((card, place) => cardOf(card, `card-${place}`, act)));
+}
+
+export function showNone() {
+  fill(byId('cards'), h('div', {class: 'panel none'}, h('p', {class: 'strong'}, icon('none'), ' ', say('no_cards')),
+    h('p', {class: 'quiet'}, say('no_cards_note'))));
+}
+
+// An answer that is no card: the status, and what the OperationOutcome says.
+export function showRefusal(status, body) {
+  const issues = (body?.issue ?? []).map(({diagnostics, code}) => h('li', {}, diagnostics ?? code));
+  fill(byId('cards'), h('div', {class: 'notice warning', role: 'alert'},
+    h('p', {class: 'chip warning'}, icon('warning'), status ? say('refused', {status}) : say('unreachable')),
+    issues.length ? h('ul', {}, issues) : null,
+    h('p', {class: 'small'}, say('refused_note'))));
+}
+
+function cardOf(card, id, act) {
+  const indicator = INDICATORS.includes(card.indicator) ? card.indicator : 'info';
+  return h('article', {class: `card ${indicator}`, 'aria-labelledby': id},
+    h('header', {},
+      h('p', {class: `chip ${indicator}`}, icon(indicator), say(indicator)),
+      h('h3', {id}, card.summary)),
+    card.detail ? markdown(card.detail) : null,
+    suggestionsOf(card, act),
+    linksOf(card),
+    h('footer', {}, sourceOf(card.source ?? {}), dismissalOf(card, id, act)));
+}
+
+function suggestionsOf(card, act) {
+  if (!card.suggestions?.length) return null;
+  return h('div', {class: 'suggestions row', role: 'group', 'aria-label': say('suggestions')},
+    card.suggestions.map((suggestion) =>
+      h('button', {type: 'button', class: suggestion.isRecommended ? 'first' : null, onclick: () => act.accept(card, suggestion)},
+        suggestion.label)));
+}
+
+function linksOf(card) {
+  const links = (card.links ?? []).filter(({url}) => safe(url));
+  if (!links.length) return null;
+  return h('ul', {class: 'links', 'aria-label': say('links')}, links.map((link) =>
+    h('li', {}, h('a', {href: safe(link.url), target: '_blank', rel: 'noopener noreferrer'}, link.label))));
+}
+
+function sourceOf(source) {
+  const address = safe(source.url);
+  const label = address ? h('a', {href: address, target: '_blank', rel: 'noopener noreferrer'}, source.label) : source.label;
+  return h('p', {class: 'source small quiet'}, `${say('source_of_card')}: `, label ?? '');
+}
+
+function dismissalOf(card, id, act) {
+  const reasons = card.overrideReasons ?? [];
+  const dismiss = h('button', {type: 'button', class: 'plain', onclick: () => act.dismiss(card)}, say('dismiss'),
+    h('span', {class: 'unseen'}, `: ${card.summary}`));
+  if (!reasons.length) return h('div', {class: 'row end'}, dismiss);
+  const reason = h('select', {id: `${id}-reason`}, reasons.map((each, place) => h('option', {value: place}, each.display)));
+  const comment = h('input', {id: `${id}-comment`, autocomplete: 'off', maxlength: 500});
+  const send = (event) => {
+    event.preventDefault();
+    act.override(card, reasons[reason.value], comment.value.trim());
+  };
+  const menu = h('details', {class: 'override'},
+    h('summary', {class: 'button plain'}, say('override'), h('span', {class: 'unseen'}, `: ${card.summary}`)),
+    h('form', {class: 'panel', onsubmit: send},
+      h('div', {class: 'field'}, h('label', {for: reason.id}, say('reason')), reason),
+      h('div', {class: 'field'}, h('label', {for: comment.id}, say('comment')), comment),
+      h('div', {class: 'field'}, h('button', {class: 'first'}, say('override_send')))));
+  menu.addEventListener('keydown', (event) => {
+    if (event.key !== 'Escape') return;
+    menu.open = false;
+    menu.firstChild.focus();
+  });
+  return h('div', {class: 'row end'}, menu, dismiss);
+}

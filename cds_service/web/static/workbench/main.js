@@ -1,0 +1,286 @@
+// The workbench: one sitting of a clinician with one chart. State here, what is shown in the other modules.
+import {forgetAhead, lookAhead} from './ahead.js';
+import {showCards, showNone, showRefusal} from './cards.js';
+import {showBanner, showChart} from './chart.js';
+import {byId, say, told} from './dom.js';
+import * as ehr from './ehr.js';
+import {parse} from './json.js';
+import {listDrugs, showOrders} from './orders.js';
+import {showDay, startTime, time} from './time.js';
+import {showRules} from './why.js';
+import {showFeedback, showWire} from './wire.js';
+
+const HERE = document.baseURI;
+const services = {}; // hook -> {id, prefetch}
+const sitting = {chart: null, hook: 'patient-view', cards: [], feedback: [], calls: 0};
+
+// -- talking to the service
+
+async function send(path, body) {
+  const began = performance.now();
+  const response = await fetch(new URL(path, HERE), body === undefined ? {} : {
+    method: 'POST', headers: {'Content-Type': 'application/json', Accept: 'application/json'}, body: JSON.stringify(body),
+  });
+  const text = await response.text();
+  let content = null;
+  try {
+    content = text ? parse(text) : null;
+  } catch {
+    content = {text};
+  }
+  return {status: response.status, ok: response.ok, body: content, ms: Math.max(1, Math.round(performance.now() - began))};
+}
+
+const lost = () => ({status: 0, ok: false, body: null, ms: 0});
+
+// One call of the service of a hook on a day: today at the service's own address, else by way of the workbench.
+async function callOn(day, hook) {
+  const [request, left] = ehr.request(sitting.chart, hook, day);
+  const service = services[hook].id;
+  const answer = await (day === told.today ? send(`cds-services/${service}`, request)
+    : send('workbench/call', {service, as_of: day, request})).catch(lost);
+  return {request, left, answer};
+}
+
+// -- a call, and everything that shows it
+
+async function call(note = '', focus = false) {
+  if (!sitting.chart) return;
+  sitting.calls += 1;
+  const mine = sitting.calls;
+  busy(true);
+  showActs();
+  showOrders(sitting.chart, orderActs);
+  const {request, left, answer} = await callOn(time.day, sitting.hook);
+  if (mine !== sitting.calls) return;
+  sitting.cards = answer.ok ? answer.body?.cards ?? [] : [];
+  draw(answer, note);
+  showDay(left);
+  showWire(request, answer.body);
+  if (focus) byId('cards-title').focus();
+  const why = await send('workbench/explain', {as_of: time.day, request}).catch(lost);
+  if (mine !== sitting.calls) return;
+  const explanation = why.ok ? why.body : null;
+  showBanner(sitting.chart, explanation);
+  showChart(sitting.chart, explanation);
+  showRules(explanation);
+  busy(false);
+}
+
+const busy = (is) => byId('answer').setAttribute('aria-busy', String(is));
+
+function draw(answer, note = '') {
+  const n = sitting.cards.length;
+  if (!answer.ok) showRefusal(answer.status, answer.body);
+  else if (n === 0) showNone();
+  else showCards(sitting.cards, cardActs);
+  const counts = ['critical', 'warning', 'info'].map((word) => [word, sitting.cards.filter(({indicator}) => indicator === word).length])
+    .filter(([, count]) => count).map(([word, count]) => `${count} ${say(word).toLowerCase()}`).join(', ');
+  const counted = answer.ok ? `${say('card_count', {n})}${counts ? ` (${counts})` : ''}` : say('refused', {status: answer.status});
+  byId('status').textContent = [note, counted, answer.ms ? say('answered', answer) : ''].filter(Boolean).join(' · ');
+}
+
+function showActs() {
+  for (const button of byId('acts').children) button.setAttribute('aria-pressed', String(button.dataset.hook === sitting.hook));
+}
+
+// -- the chart
+
+async function open(load) {
+  const problem = byId('who-problem');
+  problem.hidden = true;
+  busy(true);
+  try {
+    const [chart, hook] = await load();
+    Object.assign(sitting, {chart, hook, cards: []});
+    forgetAhead();
+    showBanner(chart, null);
+    await call();
+  } catch (error) {
+    busy(false);
+    if (!(error instanceof ehr.ChartError)) throw error;
+    problem.textContent = say(error.word, error.values);
+    problem.hidden = false;
+  }
+}
+
+async function openExample() {
+  const answer = await send(`workbench/examples/${byId('example').value}`).catch(lost);
+  if (!answer.ok) throw new ehr.ChartError('example_failed', answer);
+  return [ehr.fromRequest(answer.body), answer.body.hook];
+}
+
+async function openBundle() {
+  let value;
+  try {
+    value = parse(byId('bundle').value);
+  } catch (error) {
+    throw new ehr.ChartError('not_json', {error: error.message});
+  }
+  return [ehr.fromPasted(value, services['patient-view'].prefetch), value.hook ?? 'patient-view'];
+}
+
+async function openServer() {
+  const base = byId('server').value.trim();
+  const patient = byId('server-patient').value.trim();
+  if (!/^https?:\/\/./.test(base)) throw new ehr.ChartError('no_server');
+  if (!patient) throw new ehr.ChartError('no_id');
+  byId('status').textContent = say('reading');
+  return [await ehr.fromServer(base, patient, services['patient-view'].prefetch), 'patient-view'];
+}
+
+// -- orders
+
+const orderActs = {
+  tick(draft, selected) {
+    draft.selected = selected;
+  },
+  remove(draft) {
+    sitting.chart.drafts = sitting.chart.drafts.filter((each) => each !== draft);
+    if (!sitting.chart.drafts.length) sitting.hook = 'patient-view';
+    call('', true);
+  },
+  place() {
+    sitting.chart = ehr.place(sitting.chart, time.day);
+    sitting.hook = 'patient-view';
+    forgetAhead();
+    call('', true);
+  },
+};
+
+function draftDrug(event) {
+  event.preventDefault();
+  const drug = told.drugs.find(({code}) => code === byId('drug').value);
+  if (!drug || !sitting.chart) return;
+  const resource = ehr.medicationRequest(drug, told.rxnorm, sitting.chart.patientId, time.day);
+  sitting.chart.drafts.push(ehr.draft(resource));
+  sitting.hook = 'order-select';
+  byId('drug').value = '';
+  call(say('drafted', {n: 1}));
+}
+
+function fire(hook) {
+  const {drafts} = sitting.chart;
+  const lacks = hook === 'patient-view' ? '' : !drafts.length ? 'needs_draft'
+    : hook === 'order-select' && !drafts.some(({selected}) => selected) ? 'needs_selection' : '';
+  if (lacks) {
+    byId('status').textContent = say(lacks);
+    return;
+  }
+  sitting.hook = hook;
+  call();
+}
+
+// -- what can be done with a card
+
+const cardActs = {
+  accept(card, suggestion) {
+    const note = apply(suggestion.actions ?? []);
+    report(card, {outcome: 'accepted', acceptedSuggestions: [{id: suggestion.uuid}]}, say('accepted'));
+    call(note, true);
+  },
+  async override(card, reason, comment) {
+    const overrideReason = {reason, ...(comment ? {userComment: comment} : {})};
+    await report(card, {outcome: 'overridden', overrideReason}, say('overridden_because', {reason: reason.display}));
+    call('', true);
+  },
+  async dismiss(card) {
+    await report(card, {outcome: 'overridden'}, say('overridden'));
+    sitting.cards = sitting.cards.filter((each) => each !== card);
+    draw({ok: true}, say('dismissed', {n: 1}));
+    byId('cards-title').focus();
+  },
+};
+
+// Do to the drafts what the actions of a suggestion say; what was done, in words.
+function apply(actions) {
+  const {chart} = sitting;
+  const created = actions.filter(({type, resource}) => type === 'create' && resource);
+  chart.drafts.push(...created.map(({resource}) => ehr.draft(resource)));
+  for (const {type, resource, resourceId} of actions) {
+    const target = resourceId ?? (resource ? ehr.reference(resource) : '');
+    const at = chart.drafts.findIndex((draft) => ehr.reference(draft.resource) === target);
+    if (at >= 0 && type === 'delete') chart.drafts.splice(at, 1);
+    if (at >= 0 && type === 'update') chart.drafts[at] = {...chart.drafts[at], resource};
+  }
+  return created.length ? say('drafted', {n: created.length}) : say('changed');
+}
+
+// Feedback, really sent (CDS Hooks 2.0, Feedback). The service keeps no calls of other days, so it could not match theirs.
+async function report(card, outcome, what) {
+  if (time.day !== told.today) {
+    noted(card, what, {status: 'moved'});
+    return;
+  }
+  const event = {card: card.uuid, ...outcome, outcomeTimestamp: new Date().toISOString()};
+  const answer = await send(`cds-services/${services[sitting.hook].id}/feedback`, {feedback: [event]}).catch(lost);
+  noted(card, what, answer);
+}
+
+function noted(card, what, {status, ok = false}) {
+  sitting.feedback.unshift({summary: card.summary, what, status, ok});
+  showFeedback(sitting.feedback);
+}
+
+// -- start
+
+function choose(source) {
+  for (const button of byId('sources').children) button.setAttribute('aria-pressed', String(button.dataset.source === source));
+  for (const form of document.querySelectorAll('[data-form]')) form.hidden = form.dataset.form !== source;
+  byId('who-problem').hidden = true;
+}
+
+function stepExample(by) {
+  const select = byId('example');
+  select.selectedIndex = (select.selectedIndex + by + select.length) % select.length;
+  open(openExample);
+}
+
+function listen() {
+  byId('sources').addEventListener('click', (event) => {
+    const button = event.target.closest('button');
+    if (button) choose(button.dataset.source);
+  });
+  byId('example').addEventListener('change', () => open(openExample));
+  for (const button of document.querySelectorAll('[data-step]')) {
+    button.addEventListener('click', () => stepExample(Number(button.dataset.step)));
+  }
+  const loaders = {example: openExample, bundle: openBundle, server: openServer};
+  for (const form of document.querySelectorAll('[data-form]')) {
+    form.addEventListener('submit', (event) => {
+      event.preventDefault();
+      open(loaders[form.dataset.form]);
+    });
+  }
+  byId('bundle-file').addEventListener('change', async (event) => {
+    const [file] = event.target.files;
+    if (!file) return;
+    byId('bundle').value = await file.text();
+    open(openBundle);
+  });
+  byId('acts').addEventListener('click', (event) => {
+    const button = event.target.closest('button');
+    if (button && sitting.chart) fire(button.dataset.hook);
+  });
+  byId('drug-form').addEventListener('submit', draftDrug);
+}
+
+async function start() {
+  listDrugs();
+  showFeedback(sitting.feedback);
+  const go = startTime(() => call());
+  byId('look-ahead').addEventListener('click', () => {
+    if (!sitting.chart) return;
+    lookAhead(time.day, async (day) => {
+      const {answer} = await callOn(day, 'patient-view');
+      if (!answer.ok) throw new Error(say('ahead_failed', {status: answer.status, day}));
+      return answer.body.cards;
+    }, go);
+  });
+  listen();
+  const discovery = await send('cds-services');
+  for (const service of discovery.body.services) services[service.hook] = service;
+  await open(openExample);
+}
+
+start();

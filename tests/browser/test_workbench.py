@@ -1,0 +1,487 @@
+"""The workbench in a real browser: a chart, its cards, orders, feedback, another day, a Bundle, a FHIR server."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from flask import Flask, Response
+from playwright.sync_api import Browser, Page, Route, expect
+
+from cds_service.app import create_app
+from cds_service.knowledge.model import Knowledge
+from cds_service.scenarios.build import Records, build
+from cds_service.scenarios.bundles import example_cases, transaction
+from cds_service.scenarios.request import encode
+from cds_service.scenarios.workbench import TOOLS
+from cds_service.settings import Settings
+from tests.browser.conftest import serve
+
+pytestmark = pytest.mark.browser
+
+# 23:30 UTC on the 15th is the 16th in Kolkata, and the 15th for the browser, which runs in UTC.
+NOW = datetime(2026, 3, 15, 23, 30, tzinfo=UTC)
+TODAY = "2026-03-16"
+AXE = (Path(__file__).parent / "vendor" / "axe.min.js").read_text("utf-8")
+WIDTHS = (320, 768, 1280)
+
+
+@pytest.fixture(scope="module")
+def address(knowledge: Knowledge) -> Iterator[str]:
+    """The service with its workbench."""
+    settings = Settings(time_zone="Asia/Kolkata")
+    yield from serve(create_app(settings, knowledge=knowledge, clock=lambda: NOW, log=io.StringIO(), tools=TOOLS))
+
+
+@pytest.fixture
+def open_bench(browser: Browser, address: str) -> Iterator[Callable[..., Page]]:
+    """Opens the workbench on an example. Fails in the end if the console complained or another host was asked."""
+    faults: list[str] = []
+    hosts: set[str] = set()
+    opened: list[Page] = []
+
+    def open_on(example: str = "", width: int = 1280, scheme: Any = "light") -> Page:
+        page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
+        page.on("pageerror", lambda error: faults.append(str(error)))
+        page.on(
+            "console", lambda message: faults.append(message.text) if message.type in ("error", "warning") else None
+        )
+        page.on("request", lambda request: hosts.add(urlsplit(request.url).hostname or ""))
+        opened.append(page)
+        page.goto(address)
+        settled(page)
+        if example:
+            page.get_by_label("Example patient").select_option(example)
+            settled(page)
+        return page
+
+    yield open_on
+    for page in opened:
+        page.close()
+    assert faults == []
+    assert hosts <= {"127.0.0.1"}
+
+
+def settled(page: Page) -> None:
+    """Wait until the last call was answered and explained."""
+    expect(page.locator("#answer[aria-busy=false]")).to_be_visible()
+
+
+def records(example: str, knowledge: Knowledge) -> Records:
+    """The chart of an example as of `TODAY`."""
+    (case,) = (case for case in example_cases(NOW.date().replace(day=16)) if case.id == example)
+    return build(case, knowledge)
+
+
+def sent(page: Page) -> dict[str, Any]:
+    """The request that the page shows."""
+    request: dict[str, Any] = json.loads(page.locator("#wire pre").first.text_content() or "")
+    return request
+
+
+def violations(page: Page) -> list[str]:
+    page.evaluate(AXE)
+    found = page.evaluate(
+        "axe.run({runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice']})"
+    )
+    return [f"{one['id']}: {node['html']}" for one in found["violations"] for node in one["nodes"]]
+
+
+# -- cards -----------------------------------------------------------------------------------------------
+
+
+def test_a_critical_finding(open_bench: Callable[..., Page]):
+    page = open_bench("hematocrit-high")
+    card = page.get_by_role("article")
+    expect(card).to_have_count(1)
+    expect(card).to_contain_text("Critical")
+    expect(card.get_by_role("heading", level=3)).to_contain_text("Hematocrit 55.2 %")
+    expect(card.get_by_role("columnheader").first).to_have_text("Date")
+    expect(card.get_by_role("row")).to_have_count(4)
+    expect(card.get_by_role("link", name="Endocrine Society 2018")).to_have_attribute("rel", "noopener noreferrer")
+    expect(page.locator("#status")).to_contain_text("1 card (1 critical)")
+    expect(page.locator("#banner")).to_contain_text("Example Bravo")
+    expect(page.locator("#banner")).to_contain_text("52 years")
+    spoke = page.locator("#rules details.finding")
+    expect(spoke).to_contain_text("HCT-1 Hematocrit above the stop limit")
+    spoke.locator("details[data-is=HCT-1] > summary").click()
+    expect(spoke).to_contain_text("0.552 L/L x 100 = 55.2 %")
+
+
+def test_no_card_is_no_all_clear(open_bench: Callable[..., Page]):
+    page = open_bench("all-fine")
+    expect(page.locator("#cards")).to_contain_text("No card.")
+    expect(page.locator("#cards")).to_contain_text("What each rule looked at stands below")
+    page.locator(".group.not_applicable > summary").click()
+    page.get_by_label("Find a rule").fill("embolism")
+    expect(page.locator("#rules")).to_contain_text("embolism")
+    page.get_by_label("Find a rule").fill("xyzzy")
+    expect(page.locator("#rules")).to_have_text("No rule fits.")
+
+
+def test_an_error_is_shown_as_one(browser: Browser, address: str):
+    """Without the check of the console: the browser itself complains of such answers."""
+    page = browser.new_page()
+    page.goto(address)
+    settled(page)
+    issue = {"code": "required", "diagnostics": "prefetch.patient: missing"}
+    body = json.dumps({"resourceType": "OperationOutcome", "issue": [issue]})
+    page.route("**/cds-services/*", lambda route: route.fulfill(status=412, body=body))
+    page.get_by_role("button", name="Open the chart").click()
+    expect(page.locator("#cards").get_by_role("alert")).to_contain_text("HTTP 412")
+    expect(page.locator("#cards")).to_contain_text("prefetch.patient: missing")
+    expect(page.locator("#cards")).to_contain_text("looks like an all-clear. It is none.")
+    page.unroute("**/cds-services/*")
+    page.route("**/cds-services/*", lambda route: route.abort())
+    page.get_by_role("button", name="Open the chart").click()
+    expect(page.locator("#cards").get_by_role("alert")).to_contain_text("could not be reached")
+    page.close()
+
+
+HOSTILE = """<img src="https://evil.example.org/a.png"><script>document.title = 'hacked'</script>
+
+![pixel](https://evil.example.org/b.png) [run](javascript:alert(1)) [go](https://guide.example.org/x)
+
+<b>bold</b> **strong** &lt;i&gt;
+
+| a | b |
+|---|---|
+| 1 | <iframe src="https://evil.example.org"></iframe> |
+"""
+
+
+def test_the_detail_of_a_card_cannot_do_harm(open_bench: Callable[..., Page]):
+    page = open_bench()
+    card: dict[str, Any] = {"uuid": "1", "summary": "<b>not bold</b>", "indicator": "warning", "detail": HOSTILE}
+    card |= {"source": {"label": "S", "url": "javascript:alert(1)"}}
+    card |= {"links": [{"label": "bad", "url": "javascript:alert(1)", "type": "absolute"}]}
+
+    def answer(route: Route) -> None:
+        route.fulfill(status=200, content_type="application/json", body=json.dumps({"cards": [card]}))
+
+    page.route("**/cds-services/*", answer)
+    page.get_by_role("button", name="Next example").click()
+    article = page.get_by_role("article")
+    expect(article.get_by_role("heading")).to_have_text("<b>not bold</b>")
+    expect(article.locator("strong")).to_have_text("strong")
+    assert article.locator("img, script, iframe, b").count() == 0
+    assert [link.get_attribute("href") for link in article.locator("a").all()] == ["https://guide.example.org/x"]
+    expect(article).to_contain_text("go (guide.example.org)")
+    expect(article.get_by_role("cell").nth(1)).to_contain_text("<iframe")
+    expect(page).to_have_title("Workbench – Hormone therapy monitoring")
+
+
+# -- orders and feedback ---------------------------------------------------------------------------------
+
+
+def test_an_accepted_suggestion_becomes_a_draft_and_is_not_suggested_again(open_bench: Callable[..., Page]):
+    """Day 95 on a gel: testosterone and estradiol are due, the blood count is ordered."""
+    page = open_bench("three-months-due")
+    suggestions = page.get_by_role("group", name="Suggested orders").get_by_role("button")
+    expect(suggestions).to_have_text(
+        ["Draft orders for all 2 tests", "Draft order: total testosterone", "Draft order: estradiol"]
+    )
+    suggestions.nth(1).click()
+    settled(page)
+    expect(page.locator(".drafts li")).to_have_count(1)
+    expect(page.locator(".drafts")).to_contain_text("total testosterone")
+    expect(suggestions).to_have_text(["Draft order: estradiol"])
+    expect(page.locator("#cards-title")).to_be_focused()
+    expect(page.locator("#status")).to_contain_text("1 draft order added.")
+    orders = [entry["resource"] for entry in sent(page)["prefetch"]["serviceRequests"]["entry"]]
+    assert [order["status"] for order in orders] == ["draft", "active"]
+    suggestions.first.click()
+    settled(page)
+    expect(page.get_by_role("article")).to_have_count(0)
+
+    page.get_by_role("button", name="Sign and place all").click()
+    settled(page)
+    expect(page.locator(".drafts")).to_have_count(0)
+    orders = [entry["resource"] for entry in sent(page)["prefetch"]["serviceRequests"]["entry"]]
+    assert [order["status"] for order in orders] == ["active", "active", "active"]
+    expect(page.get_by_role("article")).to_have_count(0)
+
+
+def test_a_drafted_drug_is_checked(open_bench: Callable[..., Page]):
+    page = open_bench("prostate-cancer")
+    expect(page.get_by_role("button", name="Sign orders")).to_have_attribute("aria-pressed", "true")
+    expect(page.get_by_role("article").first).to_contain_text("Critical")
+    page.locator(".drafts").get_by_role("button", name="Remove").click()
+    settled(page)
+    expect(page.get_by_role("button", name="Open the chart")).to_have_attribute("aria-pressed", "true")
+
+    page.get_by_role("button", name="Sign orders").click()
+    expect(page.locator("#status")).to_have_text("Draft an order first.")
+
+    page.get_by_label("Medication").select_option(label="1 ML testosterone cypionate 200 MG/ML Injection")
+    page.get_by_role("button", name="Draft it").click()
+    settled(page)
+    expect(page.get_by_role("article").first).to_contain_text("Critical")
+    expect(page.get_by_role("article").first).to_contain_text("prostate", ignore_case=True)
+    request = sent(page)
+    assert request["hook"] == "order-select"
+    (draft,) = (entry["resource"] for entry in request["context"]["draftOrders"]["entry"])
+    assert request["context"]["selections"] == [f"MedicationRequest/{draft['id']}"]
+    assert draft["subject"] == {"reference": "Patient/prostate-cancer"}
+
+    page.locator(".drafts").get_by_role("checkbox").uncheck()
+    page.get_by_role("button", name="Select orders").click()
+    expect(page.locator("#status")).to_have_text("Tick at least one draft first.")
+
+
+def test_feedback_is_really_sent(open_bench: Callable[..., Page], address: str):
+    page = open_bench("hematocrit-high")
+    bodies: list[Any] = []
+
+    def take(route: Route) -> None:
+        bodies.append(route.request.post_data_json)
+        route.fulfill(status=200, body="")
+
+    page.route("**/feedback", take)
+    uuid = json.loads(page.locator("#wire pre").nth(1).text_content() or "")["cards"][0]["uuid"]
+    page.locator("summary", has_text="Override").focus()
+    page.keyboard.press("Enter")
+    page.get_by_label("Reason").select_option(index=0)
+    reason = page.get_by_label("Reason").locator("option").first.text_content()
+    page.get_by_label("Comment (optional)").fill("seen by haematology")
+    page.keyboard.press("Enter")
+    expect(page.locator("#feedback li")).to_contain_text(f"overridden: {reason} – HTTP 200: received")
+    (event,) = bodies[0]["feedback"]
+    assert event["card"] == uuid
+    assert event["outcome"] == "overridden"
+    assert event["overrideReason"]["userComment"] == "seen by haematology"
+    assert event["overrideReason"]["reason"]["code"]
+    settled(page)
+
+    page.get_by_role("button", name="Dismiss").click()
+    expect(page.get_by_role("article")).to_have_count(0)
+    expect(page.locator("#feedback li")).to_have_count(2)
+    (event,) = bodies[1]["feedback"]
+    assert "overrideReason" not in event
+
+
+def test_the_override_menu_closes_with_escape(open_bench: Callable[..., Page]):
+    page = open_bench("hematocrit-high")
+    menu = page.locator("details.override")
+    menu.locator("summary").focus()
+    page.keyboard.press("Enter")
+    page.keyboard.press("Tab")
+    expect(page.get_by_label("Reason")).to_be_focused()
+    page.keyboard.press("Escape")
+    assert menu.get_attribute("open") is None
+    expect(menu.locator("summary")).to_be_focused()
+
+
+# -- time ------------------------------------------------------------------------------------------------
+
+
+def test_time_moves(open_bench: Callable[..., Page]):
+    page = open_bench("all-fine")
+    asked: list[str] = []
+    page.on(
+        "request", lambda request: asked.append(urlsplit(request.url).path) if request.method == "POST" else None
+    )
+    expect(page.locator("#as-of")).to_have_value(TODAY)
+    page.get_by_role("button", name="Forward one month").click()
+    settled(page)
+    expect(page.locator("#as-of")).to_have_value("2026-04-16")
+    expect(page.locator("#moved")).to_contain_text("31 days from now")
+    assert asked == ["/workbench/call", "/workbench/explain"]
+    page.locator("#as-of").fill("2027-03-16")
+    page.locator("#as-of").blur()
+    settled(page)
+    expect(page.get_by_role("article")).to_contain_text("Yearly tests overdue")
+    page.get_by_role("button", name="Today").click()
+    settled(page)
+    expect(page.get_by_role("article")).to_have_count(0)
+    assert asked[-2:] == ["/cds-services/hormone-therapy-patient-view", "/workbench/explain"]
+
+    page.get_by_label("Days from today").focus()
+    page.keyboard.press("ArrowLeft")
+    expect(page.locator("#as-of")).to_have_value("2026-03-15")
+    settled(page)
+
+
+def test_the_past_knows_nothing_of_later_results(open_bench: Callable[..., Page]):
+    """Hematocrit was 0.498 L/L 110 days ago and 0.552 L/L 10 days ago."""
+    page = open_bench("hematocrit-high")
+    page.locator("#as-of").fill("2026-03-05")
+    page.locator("#as-of").blur()
+    settled(page)
+    expect(page.locator("#moved")).to_contain_text("later entries are left out of the chart")
+    results = [
+        entry["resource"]["effectiveDateTime"]
+        for key, page_of in sent(page)["prefetch"].items()
+        if key.startswith("labs")
+        for entry in page_of.get("entry", ())
+    ]
+    assert results
+    assert max(results) < "2026-03-06"
+    expect(page.get_by_text("Critical", exact=True)).to_have_count(0)
+
+
+def test_the_year_ahead(open_bench: Callable[..., Page]):
+    """Testosterone for 200 days: the yearly tests are meant for day 365 and overdue 31 days later, on day 396."""
+    page = open_bench("all-fine")
+    page.get_by_role("button", name="What changes in the year after this day").click()
+    days = page.locator(".ahead time")
+    expect(days.last).to_be_visible(timeout=60_000)
+    told = page.locator(".ahead").text_content() or ""
+    assert "Yearly" in told
+    overdue = page.locator(".ahead li", has_text="Yearly tests overdue").first
+    expect(overdue.locator("time")).to_have_text("2026-09-28")  # 16 March + 196 days
+    overdue.get_by_role("button").click()
+    settled(page)
+    expect(page.get_by_role("article")).to_contain_text("Yearly tests overdue")
+
+
+# -- another chart ---------------------------------------------------------------------------------------
+
+
+def paste(page: Page, text: str) -> None:
+    page.get_by_role("button", name="FHIR Bundle").click()
+    page.get_by_label("FHIR R4 Bundle").fill(text)
+    page.get_by_role("button", name="Open this chart").click()
+
+
+def test_a_pasted_bundle(open_bench: Callable[..., Page], knowledge: Knowledge):
+    bundle = transaction(records("hematocrit-high", knowledge))
+    for entry in bundle["entry"]:  # as exports write it: urn:uuid everywhere
+        entry["fullUrl"] = f"urn:uuid:{entry['resource']['id']}"
+        if "subject" in entry["resource"]:
+            entry["resource"]["subject"] = {"reference": "urn:uuid:hematocrit-high"}
+    bundle["entry"].append({"resource": {"resourceType": "Observation", "id": "pulse", "status": "final"}})
+    page = open_bench("all-fine")
+    paste(page, encode(bundle).decode())
+    expect(page.get_by_role("article")).to_contain_text("Hematocrit 55.2 %")
+    settled(page)
+    expect(page.locator("#chart")).to_contain_text("1 in the Bundle that no prefetch search asks for")
+    assert {key for key, answer in sent(page)["prefetch"].items() if "entry" not in answer} >= {"procedures"}
+
+
+def test_a_pasted_request(open_bench: Callable[..., Page]):
+    request = (Path(__file__).parents[2] / "examples" / "requests" / "order-sign.json").read_text("utf-8")
+    page = open_bench("all-fine")
+    paste(page, request)
+    expect(page.get_by_role("button", name="Sign orders")).to_have_attribute("aria-pressed", "true")
+    expect(page.locator(".drafts li")).to_have_count(1)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("{", "This is not JSON"),
+        ("[]", "no FHIR Bundle"),
+        ('{"resourceType": "Patient"}', "no FHIR Bundle"),
+        ('{"resourceType": "Bundle"}', "holds no Patient"),
+        (
+            '{"resourceType": "Bundle", "entry": [{"resource": {"resourceType": "Patient"}}, '
+            '{"resource": {"resourceType": "Patient"}}]}',
+            "holds 2 Patients",
+        ),
+    ],
+)
+def test_a_bundle_that_is_none_is_told(open_bench: Callable[..., Page], text: str, told: str):
+    page = open_bench("hematocrit-high")
+    paste(page, text)
+    expect(page.get_by_role("alert")).to_contain_text(told)
+    expect(page.get_by_role("article")).to_contain_text("Hematocrit 55.2 %")
+
+
+@pytest.fixture(scope="module")
+def fhir_server(knowledge: Knowledge) -> Iterator[str]:
+    """A FHIR server that knows one patient, lets browsers in, and cannot search procedures."""
+    app = Flask("fhir", static_folder=None)
+    chart = records("hematocrit-high", knowledge)
+
+    @app.get("/fhir/Patient/<name>")
+    def patient(name: str) -> Response:
+        return json_of(chart.patient, 200 if name == chart.patient["id"] else 404)
+
+    @app.get("/fhir/<kind>")
+    def search(kind: str) -> Response:
+        if kind == "Procedure":
+            return json_of({"resourceType": "OperationOutcome"}, 500)
+        found = [{"resource": resource} for resource in chart.resources if resource["resourceType"] == kind]
+        return json_of({"resourceType": "Bundle", "type": "searchset", "entry": found}, 200)
+
+    def json_of(value: object, status: int) -> Response:
+        response = Response(encode(value), status, mimetype="application/fhir+json")
+        response.headers["Access-Control-Allow-Origin"] = "*"
+        return response
+
+    for address in serve(app):
+        yield f"{address}/fhir"
+
+
+def test_a_fhir_server(browser: Browser, address: str, fhir_server: str):
+    """Without the check of the console: the browser itself complains of the search that failed."""
+    page = browser.new_page()
+    page.goto(address)
+    settled(page)
+    page.get_by_role("button", name="FHIR server").click()
+    page.get_by_role("button", name="Read this chart").click()
+    expect(page.get_by_role("alert")).to_contain_text("beginning with http")
+    page.get_by_label("Base address").fill(fhir_server)
+    page.get_by_role("button", name="Read this chart").click()
+    expect(page.get_by_role("alert")).to_contain_text("id of the patient")
+    page.get_by_label("Patient id").fill("hematocrit-high")
+    page.get_by_role("button", name="Read this chart").click()
+    expect(page.get_by_role("article").first).to_contain_text("Hematocrit 55.2 %")
+    settled(page)
+    expect(page.get_by_role("article").last).to_contain_text("could not judge")
+    request = sent(page)
+    assert request["fhirServer"] == fhir_server
+    assert "procedures" not in request["prefetch"]
+    page.locator("#chart").get_by_text("1 gap in the data").click()
+    expect(page.locator("#chart")).to_contain_text("procedures: HTTP 500")
+    page.close()
+
+
+# -- for everybody ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", WIDTHS)
+def test_accessible_and_readable(open_bench: Callable[..., Page], width: int, scheme: str):
+    page = open_bench("several-findings", width, scheme)
+    for summary in page.locator("#rules summary, #chart summary").all():
+        if summary.is_visible():
+            summary.click()
+    page.locator("details.override summary").first.click()
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert violations(page) == []
+    for source in ("FHIR Bundle", "FHIR server"):
+        page.get_by_role("button", name=source).click()
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        assert violations(page) == []
+
+
+def test_the_keyboard_reaches_everything_in_reading_order(open_bench: Callable[..., Page]):
+    page = open_bench("three-months-due")
+    page.evaluate("document.activeElement.blur()")
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("link", name="Skip to the content")).to_be_focused()
+    page.keyboard.press("Enter")
+    seen: list[str] = []
+    for _ in range(40):
+        page.keyboard.press("Tab")
+        told = page.evaluate(
+            """() => {
+              const at = document.activeElement, section = at.closest('section');
+              const ring = getComputedStyle(at).outlineStyle;
+              return [section ? section.getAttribute('aria-labelledby') : '', ring, at.tagName];
+            }"""
+        )
+        if not told[0]:
+            continue
+        assert told[1] != "none", told
+        if not seen or seen[-1] != told[0]:
+            seen.append(told[0])
+    assert seen[:4] == ["who-title", "when-title", "cards-title", "orders-title"]
