@@ -14,6 +14,13 @@ from typing import Literal
 import msgspec
 
 Sex = Literal["male", "female"]
+GapKind = Literal[
+    # How it came in the request.
+    "absent", "null", "outcome", "not_fhir", "wrong_type", "truncated", "unreadable", "other_patient", "not_found",
+    # Why it could not be fetched instead.
+    "not_listed", "timed_out", "denied", "unreachable", "failed", "too_much",
+]  # fmt: skip
+"""Why something is not known. `outcome`, `not_fhir`, `wrong_type` and `unreadable` may be said of both."""
 Form = Literal["injection", "topical", "patch", "nasal", "implant", "oral", "buccal", "vaginal", "unknown"]
 
 
@@ -202,17 +209,7 @@ class Gap(msgspec.Struct, frozen=True):
     """
 
     key: str
-    kind: Literal[
-        "absent",
-        "null",
-        "outcome",
-        "not_fhir",
-        "wrong_type",
-        "truncated",
-        "unreadable",
-        "other_patient",
-        "not_found",
-    ]
+    kind: GapKind
     detail: str
     covers: frozenset[str]
     complete_since: date | None = None
@@ -231,6 +228,8 @@ class Refused(msgspec.Struct, frozen=True, gc=False):
     part: bool = False
     """True for a part (a component, a second copy) of a resource that is counted elsewhere. Those without it
     and the used resources add up to `Chart.resources_in`."""
+    lacks: str = ""
+    """Reference to the resource that did not come with it, where that is the reason."""
 
 
 class Chart(msgspec.Struct, frozen=True):

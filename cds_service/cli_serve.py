@@ -34,8 +34,9 @@ PORTS = click.IntRange(1, GREATEST_PORT)
 PATIENCE_SECONDS = 10
 """How long a worker may take to answer the calls under way before it is killed."""
 THREADS = 64
-"""Of a worker, made when they are needed. A call computes and does not wait, so that one would do; but a body that
-comes slowly holds a thread for `body_seconds`, and meanwhile others have to be served."""
+"""Of a worker, made when they are needed. A call mostly computes, so that one would do; but a body that comes
+slowly holds a thread for `body_seconds`, a FHIR server holds one until the deadline, and meanwhile others have to
+be served."""
 SANDBOX = "https://sandbox.cds-hooks.org/"
 TRY = "hematocrit-high"
 """The example that the first words point to."""

@@ -32,6 +32,7 @@ FIELDS = frozenset(
         "failed",  # id of each rule that raised -> exception type
         "unknown",  # number of doubts told to the user
         "gaps",  # prefetch key -> why it could not be used
+        "fetched",  # prefetch key -> "ok", or why it could not be fetched from the EHR
         "refused",  # reason -> number of resources not used
         "feedback",  # number of entries of a feedback request
         "new",  # number of those that had not been delivered before

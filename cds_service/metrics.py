@@ -45,7 +45,7 @@ class Metric(NamedTuple):
 
 METRICS: Mapping[str, Metric] = {
     "cds_call_seconds": Metric(
-        "time", ("hook", "phase"), "Time of a call: decode, judge and render are parts of whole"
+        "time", ("hook", "phase"), "Time of a call: decode, fetch, judge and render are parts of whole"
     ),
     "cds_calls": Metric("count", ("hook", "status"), "Requests answered, by hook ('none': no hook) and status"),
     "cds_cards": Metric("count", ("hook",), "Cards shown"),
@@ -104,6 +104,8 @@ class Tally:
                     self._count(("cds_rule_outcomes", rule, outcome))
             for key, kind in facts.get("gaps", {}).items():
                 self._count(("cds_prefetch_gaps", key, kind))
+            for outcome, part in facts.get("fetch_times", ()):
+                self._time(("cds_fetch_seconds", outcome), part)
             if "refusal" in facts:
                 self._count(("cds_refusals", facts["refusal"]))
             if "would_refuse" in facts:

@@ -1,15 +1,19 @@
 """What a WSGI server imports in each of its workers: `cds_service.wsgi:app`.
 
-Settings and knowledge are read at import and the database is looked at, so a worker that answers is ready.
+Settings and knowledge are read at import and the database is looked at, so a worker that answers is ready. What
+fetches from a FHIR server is loaded beside the first calls: it takes longer than all else, and few calls need it.
 """
 
 from __future__ import annotations
 
 import gc
 import os
+import threading
 
 from cds_service.app import create_app
 from cds_service.feedback.store import open_store
+from cds_service.fhir.client import load_transport
+from cds_service.fhir.hosts import can_fetch
 from cds_service.metrics import tally_of
 from cds_service.scenarios.workbench import TOOLS
 from cds_service.settings import load
@@ -29,3 +33,5 @@ def settle_memory() -> None:
 settings = load(os.environ)
 app = create_app(settings, tally=tally_of(os.environ), store=open_store(settings), tools=TOOLS)
 settle_memory()
+if can_fetch(settings):
+    threading.Thread(target=load_transport, daemon=True).start()

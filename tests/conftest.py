@@ -41,8 +41,8 @@ def log(stream: io.StringIO) -> io.StringIO:
 
 @pytest.fixture(scope="session")
 def app(knowledge: Knowledge, stream: io.StringIO) -> Flask:
-    """The service with default settings; its clock stands at noon of 2026-03-15, UTC."""
-    return create_app(Settings(), knowledge=knowledge, clock=lambda: NOON, log=stream)
+    """The service with default settings, but it calls nobody; its clock stands at noon of 2026-03-15, UTC."""
+    return create_app(Settings(fhir_deadline_ms=0), knowledge=knowledge, clock=lambda: NOON, log=stream)
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 
 from cds_service import metrics
 from cds_service.app import create_app
-from cds_service.chart import Gap
+from cds_service.chart import Gap, GapKind
 from cds_service.hooks.discovery import SERVICES
 from cds_service.hooks.prefetch import build_expected
 from cds_service.metrics import METRICS, Tally, Watch, read, tally_of
@@ -177,10 +177,10 @@ def test_labels_never_come_from_a_request(tally, tmp_path, knowledge, make_call)
     rules = {rule.id for rule in knowledge.rules}
     allowed = {
         "hook": {service.hook for service in SERVICES} | {"none"},
-        "phase": {"decode", "judge", "render", "whole"},
+        "phase": {"decode", "fetch", "judge", "render", "whole"},
         "status": {"200", "400", "404", "405", "412", "415"},
         "rule": rules,
-        "outcome": {"finding", "unknown", "failed"},
+        "outcome": {"finding", "unknown", "failed", "ok", *get_args(GapKind)},
         "key": {expected.key for expected in build_expected(knowledge, "patient-view")},
         "kind": set(get_args(get_type_hints(Gap)["kind"])),
     }

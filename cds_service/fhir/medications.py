@@ -249,7 +249,7 @@ class Medications:
     # -- which drug ----------------------------------------------------------------------------------
 
     def _recognise(self, record: fhir.Drug, source: str) -> tuple[tuple[Drug, ...], list[str]] | Refused:
-        names, missing = self._names(record)
+        names, lacks = self._names(record)
         drugs = self._recogniser.drugs(names)
         texts = names.texts()
         if drugs is None:
@@ -257,27 +257,27 @@ class Medications:
         if drugs:
             return drugs, texts
         if not texts and not any(coding.code for each in names.concepts() for coding in each.coding or ()):
-            if missing:
-                return Refused(source, "medication_missing", "its medication did not come with it", AREA, tell=True)
+            if lacks:
+                return _without_medication(source, lacks)
             return Refused(source, "no_drug", "it names no drug", AREA, tell=True)
-        if missing and not texts:
-            return Refused(source, "medication_missing", "its medication did not come with it", AREA, tell=True)
-        return Refused(source, "unknown_drug", "its drug is not among those that are known")
+        if lacks and not texts:
+            return _without_medication(source, lacks)
+        return Refused(source, "unknown_drug", "its drug is not among those that are known", lacks=lacks)
 
-    def _names(self, record: fhir.Drug) -> tuple[Names, bool]:
-        """Everything that names the drug, and whether a Medication that it refers to is missing."""
+    def _names(self, record: fhir.Drug) -> tuple[Names, str]:
+        """Everything that names the drug, and the reference to its Medication if that is missing."""
         either = record.medication or fhir.CodeableReference()
         own = record.medication_codeable_concept or either.concept
         reference = record.medication_reference or either.reference
         if reference is None or not reference.reference:
-            return Names(own, reference=reference), False
+            return Names(own, reference=reference), ""
         medication = self._medication(reference.reference, record.contained)
         if medication is None:
-            return Names(own, reference=reference), True
+            return Names(own, reference=reference), reference.reference
         parts = [part for part in medication.ingredient or () if part.is_active is not False]
         concepts = [part.item_codeable_concept or (part.item.concept if part.item else None) for part in parts]
         ingredients = [concept for concept in concepts if concept is not None]
-        return Names(own, medication.code, ingredients, reference), False
+        return Names(own, medication.code, ingredients, reference), ""
 
     def _medication(self, reference: str, contained: msgspec.Raw) -> fhir.Medication | None:
         raw = _contained(reference[1:], contained) if reference.startswith("#") else self._bundled(reference)
@@ -336,6 +336,11 @@ class Medications:
 def other_patient(source: str, covers: frozenset[str]) -> Refused:
     """A resource about somebody else, or about whom cannot be told."""
     return Refused(source, "other_patient", "it is not about this patient", covers, tell=True)
+
+
+def _without_medication(source: str, reference: str) -> Refused:
+    text = "its medication did not come with it"
+    return Refused(source, "medication_missing", text, AREA, tell=True, lacks=reference)
 
 
 def prior_of(record: fhir.MedicationRequest) -> str | None:

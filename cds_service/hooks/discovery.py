@@ -26,8 +26,9 @@ class Service(msgspec.Struct, frozen=True):
 
 
 _NEEDS = (
-    "Works on the prefetch alone; the service calls nobody. What a missing or failed key should have brought "
-    "is told as unknown. If no key is usable, the answer is 412 with an OperationOutcome that names them."
+    "Works on the prefetch alone. What a missing, failed or cut-off key should have brought is fetched from "
+    "fhirServer, by the same templates and within a deadline, if this site lists that server; otherwise it is "
+    "told as unknown. If nothing usable could be had, the answer is 412 with an OperationOutcome that names them."
 )
 
 SERVICES = (

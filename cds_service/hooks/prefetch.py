@@ -142,6 +142,7 @@ def _fits(tokens: list[str]) -> bool:
 
 # -- is what came enough? ----------------------------------------------------------------------------
 
+_CAME_NOT = "missing or not usable, and not fetched instead:"
 _FAILED: dict[str, tuple[IssueType, str]] = {
     "absent": ("required", "missing; expected the answer to the template of the discovery document"),
     "outcome": ("incomplete", "the EHR could not read it and sent an OperationOutcome"),
@@ -149,6 +150,12 @@ _FAILED: dict[str, tuple[IssueType, str]] = {
     "wrong_type": ("structure", "expected the resource type of the template, alone or in a Bundle"),
     "unreadable": ("structure", "could not be read as FHIR R4"),
     "other_patient": ("value", "expected data of the patient in context"),
+    "not_listed": ("required", f"{_CAME_NOT} the site does not list that fhirServer"),
+    "timed_out": ("timeout", f"{_CAME_NOT} fhirServer did not answer in time"),
+    "denied": ("incomplete", f"{_CAME_NOT} fhirServer refused access"),
+    "unreachable": ("incomplete", f"{_CAME_NOT} fhirServer could not be reached"),
+    "failed": ("incomplete", f"{_CAME_NOT} fhirServer answered with an error"),
+    "too_much": ("too-long", f"{_CAME_NOT} fhirServer answered with more than is read"),
 }
 """Kinds of gap that can leave nothing of a key. (`null` is an answer: the EHR looked and found nothing.)"""
 
@@ -169,6 +176,14 @@ def require_enough(chart: Chart, expected: Iterable[Expected], hook: str) -> Non
         code, why = _FAILED[failed[key]]
         problems.append(Problem(code, f"prefetch.{key}: {why}", f"prefetch.{key}"))
     raise HookError(412, problems)
+
+
+def worth_fetching(chart: Chart, hook: str) -> bool:
+    """True if more data could change the answer: an EHR is not asked about orders that no rule looks at."""
+    if chart.patient.deceased:
+        return False
+    drafted = chart.drafts or any(order.drafted for order in chart.orders)
+    return hook == "patient-view" or bool(drafted) or any(refused.lacks for refused in chart.refused)
 
 
 def _holds_data(chart: Chart) -> bool:

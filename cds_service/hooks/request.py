@@ -4,7 +4,7 @@ The body is read once: the members of the envelope become Python values, and wha
 `context` stays raw JSON (checked to be JSON, not built) until somebody needs it. CDS Hooks 2.0, Calling a CDS
 Service; the fields of `context` follow the pages of the hooks.
 
-`fhirAuthorization` is looked at no further than its type: its token is neither kept nor logged.
+The token of `fhirAuthorization` lives as long as the call and shows nowhere.
 """
 
 from __future__ import annotations
@@ -22,6 +22,19 @@ from cds_service.hooks.twice import stands_twice
 Value = dict[str, Raw] | list[Raw] | str | float | bool | None
 
 
+class Authorization(msgspec.Struct, frozen=True):
+    """`fhirAuthorization`, as far as it can be used (CDS Hooks 2.0, FHIR Resource Access)."""
+
+    token: str = ""
+    """Bearer token for `fhirServer`, '' if none came that can be sent."""
+    patient: str = ""
+    """Id of the only patient whom the token is for, '' if that is not said."""
+
+    def __repr__(self) -> str:
+        """Without the token."""
+        return "Authorization()"
+
+
 class HookRequest(msgspec.Struct, frozen=True):
     """One call of one service, checked."""
 
@@ -33,6 +46,9 @@ class HookRequest(msgspec.Struct, frozen=True):
     prefetch: Mapping[str, Raw]
     """Every key that was sent, also with `null`, as raw JSON; empty if there was no prefetch."""
     fhir_server: str = ""
+    """'' if the EHR offers none."""
+    authorization: Authorization = Authorization()
+    """For `fhir_server`; empty without one."""
     draft_orders: Raw | None = None
     """Bundle of drafted orders; None for patient-view."""
     selections: frozenset[str] | None = None
@@ -51,6 +67,8 @@ class Field(NamedTuple):
 # Servers write "_" into ids although FHIR has no such character.
 ID = r"[A-Za-z0-9\-._]{1,64}"
 HEX = "[0-9A-Fa-f]"
+TOKEN = re.compile(r"[\x21-\x7e]{1,16384}")
+"""What an Authorization header can carry."""
 HOOK_INSTANCE = Field(
     "hookInstance",
     re.compile(rf"(?:urn:uuid:)?{HEX}{{8}}(?:-{HEX}{{4}}){{3}}-{HEX}{{12}}"),
@@ -101,8 +119,8 @@ def read_request(body: bytes, hook: str) -> HookRequest:
     instance = _string(members, HOOK_INSTANCE, "", problems)
     fhir_server = _string(members, FHIR_SERVER, "", problems)
     prefetch = _object(members, "prefetch", "", problems)
-    for name in ("fhirAuthorization", "extension"):
-        _object(members, name, "", problems)
+    grant = _object(members, "fhirAuthorization", "", problems)
+    _object(members, "extension", "", problems)
     context = _object(members, "context", "", problems, required=True)
     if context is None:
         raise HookError(400, problems)
@@ -121,6 +139,7 @@ def read_request(body: bytes, hook: str) -> HookRequest:
         patient_id=patient,
         prefetch=prefetch or {},
         fhir_server=fhir_server,
+        authorization=_authorization(grant) if grant and fhir_server else Authorization(),
         draft_orders=context["draftOrders"] if ordering else None,
         selections=selections,
     )
@@ -205,6 +224,18 @@ def _object(
     elif required:
         problems.append(Problem("required", f"{path}: missing; expected an object", path))
     return None
+
+
+def _authorization(grant: Mapping[str, Raw]) -> Authorization:
+    """What can be used of the block. A token of another type, or one that no header can hold, is none."""
+    values = {name: _value(grant[name]) for name in ("access_token", "token_type", "patient") if name in grant}
+    token, kind, patient = (values.get(name) for name in ("access_token", "token_type", "patient"))
+    is_bearer = kind is None or (isinstance(kind, str) and kind.lower() == "bearer")
+    usable = is_bearer and isinstance(token, str) and TOKEN.fullmatch(token)
+    return Authorization(
+        token=str(token) if usable else "",
+        patient=patient.removeprefix("Patient/") if isinstance(patient, str) else "",
+    )
 
 
 def _selections(fields: Mapping[str, Value], problems: list[Problem]) -> frozenset[str]:

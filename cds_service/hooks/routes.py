@@ -14,6 +14,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 from time import perf_counter
 from typing import Any
 from uuid import uuid4
@@ -27,6 +28,8 @@ from cds_service.feedback.entries import keep
 from cds_service.feedback.errors import DatabaseError
 from cds_service.feedback.records import CallRecord
 from cds_service.feedback.store import Store
+from cds_service.fhir.client import Client
+from cds_service.fhir.completion import Grant, complete
 from cds_service.fhir.expected import Expected
 from cds_service.fhir.reader import read_chart
 from cds_service.hooks.body import Patience, read_body
@@ -34,7 +37,7 @@ from cds_service.hooks.cards import Renderer, make_renderer
 from cds_service.hooks.discovery import SERVICES, Service, document
 from cds_service.hooks.errors import HookError, Problem
 from cds_service.hooks.feedback import read_feedback
-from cds_service.hooks.prefetch import build_expected, require_enough
+from cds_service.hooks.prefetch import build_expected, require_enough, worth_fetching
 from cds_service.hooks.recording import Notes, results
 from cds_service.hooks.request import HookRequest, check_media, read_request
 from cds_service.knowledge.model import Knowledge
@@ -56,6 +59,8 @@ class Desk(msgspec.Struct, frozen=True):
     """By id."""
     store: Store
     patience: Patience
+    client: Client | None
+    """Fetches what prefetch did not bring; None: prefetch is all there is."""
     records: bool = True
     """Whether calls are kept in the store."""
 
@@ -65,7 +70,8 @@ def make_desk(settings: Settings, knowledge: Knowledge, clock: Callable[[], date
     services = {service.id: (service, build_expected(knowledge, service.hook)) for service in SERVICES}
     render = make_renderer(knowledge, settings.ehr_profile)
     patience = Patience(settings.body_seconds, settings.port)
-    return Desk(knowledge, settings.zone, clock, render, services, store, patience)
+    client = Client(settings) if settings.fhir_deadline_ms else None
+    return Desk(knowledge, settings.zone, clock, render, services, store, patience, client)
 
 
 def make_blueprint(desk: Desk) -> Blueprint:
@@ -128,9 +134,8 @@ def answer(
 ) -> list[dict[str, Any]]:
     """The cards for one call; what may be logged of it is added to `facts`. Raises HookError (412)."""
     as_of = desk.clock().astimezone(desk.zone).date()
-    chart = read_chart(
-        call.prefetch,
-        expected,
+    read = partial(
+        read_chart,
         patient_id=call.patient_id,
         knowledge=desk.knowledge,
         as_of=as_of,
@@ -138,6 +143,14 @@ def answer(
         draft_orders=call.draft_orders,
         selections=call.selections,
     )
+    chart = read(call.prefetch, expected)
+    if call.fhir_server and desk.client is not None and worth_fetching(chart, call.hook):
+        grant = Grant(call.fhir_server, call.authorization.token, call.patient_id, call.authorization.patient)
+        watch.lap("decode")
+        done = complete(chart, call.prefetch, expected, read=read, client=desk.client, grant=grant)
+        watch.lap("fetch")
+        chart = done.chart
+        facts.update(fetched=done.outcomes, fetch_times=done.times)
     facts.update(_facts_of_chart(chart))
     require_enough(chart, expected, call.hook)
     watch.lap("decode")

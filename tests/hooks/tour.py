@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import date
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 
-from cds_service.chart import Chart, Gap, Measurement, Refused, When
+from cds_service.chart import Chart, Gap, GapKind, Measurement, Refused, When
 from cds_service.hooks.cards import Renderer, make_renderer
 from cds_service.hooks.words import Words
 from cds_service.knowledge.model import Knowledge
@@ -35,17 +35,7 @@ from tests.rules.conftest import (
 )
 
 VIEW, SIGN = "patient-view", "order-sign"
-GAPS = (
-    "absent",
-    "null",
-    "outcome",
-    "not_fhir",
-    "wrong_type",
-    "truncated",
-    "unreadable",
-    "other_patient",
-    "not_found",
-)
+GAPS = get_args(GapKind)
 ISSUED = msgspec.structs.replace(when(10), issued=True)
 
 

@@ -1,0 +1,14 @@
+"""Why something did not come from the EHR's FHIR server."""
+
+from __future__ import annotations
+
+from cds_service.chart import GapKind
+
+
+class Unanswered(Exception):  # noqa: N818 - no error of ours
+    """Nothing came that can be used. `kind` is that of the gap which stays, `detail` a few words of ours."""
+
+    def __init__(self, kind: GapKind, detail: str) -> None:
+        super().__init__(kind)
+        self.kind: GapKind = kind
+        self.detail = detail
