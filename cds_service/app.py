@@ -14,14 +14,12 @@ from time import perf_counter
 from typing import TextIO
 from uuid import uuid4
 
-import msgspec
 from flask import Flask, Response, g, request
 from structlog.typing import FilteringBoundLogger
 from werkzeug.exceptions import HTTPException
 
-from cds_service import __version__
 from cds_service.feedback.store import Store, memory
-from cds_service.hooks import access, errors, headers, routes
+from cds_service.hooks import access, errors, headers, health, routes
 from cds_service.knowledge.loader import load
 from cds_service.knowledge.model import Knowledge
 from cds_service.log import make_logger, place_of
@@ -76,24 +74,17 @@ def create_app(  # noqa: PLR0913 - what the service is made of
     app.register_blueprint(pages.make_blueprint())
     if tools is not None and settings.has_workbench:
         app.register_blueprint(workbench.make_blueprint(desk, settings, tools))
-    _add_health(app, knowledge.version)
     _add_errors(app)
     logger = make_logger(log or sys.stdout)
+    health.add_health(app, knowledge.version, store.engine, logger)
     store.recorder.report = lambda event, waiting: logger.warning(event, waiting=waiting)
     for warning in warnings:
         logger.warning("start", warning=warning)
+    if tally:
+        store.recorder.lost = lambda number: tally.count("cds_records_dropped", by=number)
     _add_frame(app, frozenset(settings.origins), logger, tally)
     access.add_gate(app, settings, clock, store.engine, logger)
     return app
-
-
-def _add_health(app: Flask, knowledge_version: str) -> None:
-    """A process that answers here has loaded its knowledge and can answer calls."""
-    body = msgspec.json.encode({"status": "ok", "version": __version__, "knowledge": knowledge_version})
-
-    @app.get("/healthz")
-    def health() -> Response:
-        return Response(body, mimetype="application/json")
 
 
 def _add_errors(app: Flask) -> None:
@@ -131,10 +122,10 @@ def _add_frame(app: Flask, origins: frozenset[str], logger: FilteringBoundLogger
         headers.add_cors(response, request.headers.get("Origin", ""), origins)
         headers.add_security(response)
         response.headers.add(headers.REQUEST_ID, facts["request"])
-        if request.endpoint != "health":
+        if request.endpoint not in health.ENDPOINTS:
             seconds = perf_counter() - g.began
             if tally:
-                tally.call(facts, response.status_code, seconds)
+                tally.call(request.endpoint or "", facts, response.status_code, seconds)
             level = "error" if "error" in facts else "warning" if facts.get("failed") else "info"
             getattr(logger, level)("call", status=response.status_code, ms=round(seconds * 1000, 2), **facts)
         return response

@@ -37,6 +37,7 @@ FIELDS = frozenset(
         "feedback",  # number of entries of a feedback request
         "new",  # number of those that had not been delivered before
         "waiting",  # number of records that wait for the database
+        "state",  # of the database: ok, unreachable, other revision
         "problems",  # of a refused request: our own field path and issue code; of a client's keys: words of ours
         "error",  # exception type
         "place",  # module, line and function of our code that raised it

@@ -47,7 +47,7 @@ METRICS: Mapping[str, Metric] = {
     "cds_call_seconds": Metric(
         "time", ("hook", "phase"), "Time of a call: decode, fetch, judge and render are parts of whole"
     ),
-    "cds_calls": Metric("count", ("hook", "status"), "Requests answered, by hook ('none': no hook) and status"),
+    "cds_calls": Metric("count", ("hook", "status"), "Requests answered, by hook or other address, and status"),
     "cds_cards": Metric("count", ("hook",), "Cards shown"),
     "cds_rule_outcomes": Metric(
         "count", ("rule", "outcome"), "How rules ended: finding, unknown or failed; fine is not counted"
@@ -56,8 +56,8 @@ METRICS: Mapping[str, Metric] = {
     "cds_would_refuse": Metric("count", ("reason",), "Requests that report_only let through, by reason"),
     "cds_prefetch_gaps": Metric("count", ("key", "kind"), "Prefetch keys that could not be used as they came"),
     "cds_fetch_seconds": Metric("time", ("outcome",), "Time of one fetch from the EHR's FHIR server"),
-    "cds_feedback": Metric("count", ("outcome",), "Feedback entries taken in"),
-    "cds_records_dropped": Metric("count", (), "Records of calls that were lost: the queue was full"),
+    "cds_feedback": Metric("count", ("outcome",), "Feedback entries taken in, repeated ones too"),
+    "cds_records_dropped": Metric("count", (), "Records of calls that were lost, since the database took none"),
 }
 """What there is to count, by name without Prometheus' suffixes."""
 
@@ -89,9 +89,13 @@ class Tally:
         with self._lock:
             self._time(name, seconds)
 
-    def call(self, facts: Mapping[str, Any], status: int, seconds: float) -> None:
-        """Add what is known of one answered request: the facts that the log is told, too."""
-        hook = facts.get("hook", "none")
+    def call(self, endpoint: str, facts: Mapping[str, Any], status: int, seconds: float) -> None:
+        """Add what is known of one answered request: the facts that the log is told, too.
+
+        `endpoint` is Flask's name for the address; '' if there is nothing at that address.
+        """
+        last = endpoint.rpartition(".")[2]
+        hook = facts.get("hook", "none") if last in ("", "call") else last
         with self._lock:
             self._count(("cds_calls", hook, str(status)))
             if "phases" in facts:
@@ -106,6 +110,8 @@ class Tally:
                 self._count(("cds_prefetch_gaps", key, kind))
             for outcome, part in facts.get("fetch_times", ()):
                 self._time(("cds_fetch_seconds", outcome), part)
+            for outcome, number in facts.get("outcomes", {}).items():
+                self._count(("cds_feedback", outcome), number)
             if "refusal" in facts:
                 self._count(("cds_refusals", facts["refusal"]))
             if "would_refuse" in facts:

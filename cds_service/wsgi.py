@@ -2,6 +2,7 @@
 
 Settings and knowledge are read at import and the database is looked at, so a worker that answers is ready. What
 fetches from a FHIR server is loaded beside the first calls: it takes longer than all else, and few calls need it.
+At the end of the process what waits for the database is written.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import gc
 import os
 import threading
+from multiprocessing.util import Finalize
 
 from cds_service.app import create_app
 from cds_service.feedback.store import open_store
@@ -31,7 +33,11 @@ def settle_memory() -> None:
 
 
 settings = load(os.environ)
-app = create_app(settings, tally=tally_of(os.environ), store=open_store(settings), tools=TOOLS)
+store = open_store(settings)
+app = create_app(settings, tally=tally_of(os.environ), store=store, tools=TOOLS)
+Finalize(
+    None, store.close, exitpriority=1
+)  # unlike atexit, it is called in processes that a server has forked, too
 settle_memory()
 if can_fetch(settings):
     threading.Thread(target=load_transport, daemon=True).start()

@@ -81,8 +81,8 @@ def test_a_call_is_counted_by_its_facts(tally, tmp_path):
         "failed": {"D": "ValueError"},
         "gaps": {"labs1": "absent"},
     }
-    tally.call(facts, 200, 0.004)
-    tally.call({"refusal": "expired"}, 401, 0.001)
+    tally.call("cds_hooks.call", facts, 200, 0.004)
+    tally.call("", {"refusal": "expired"}, 401, 0.001)
     numbers = {name: cells for name, cells in counted(tmp_path).items() if METRICS[name[0]].kind == "count"}
     assert numbers == {
         ("cds_calls", "patient-view", "200"): (1.0,),
@@ -100,6 +100,16 @@ def test_a_call_is_counted_by_its_facts(tally, tmp_path):
         ("patient-view", "whole"): 0.004,
         ("patient-view", "decode"): 0.002,
         ("patient-view", "judge"): 0.001,
+    }
+
+
+def test_other_addresses_are_told_apart_from_calls(tally, tmp_path):
+    tally.call("cds_hooks.feedback", {"hook": "order-sign", "outcomes": {"accepted": 2}}, 200, 0.001)
+    tally.call("cds_hooks.discovery", {}, 304, 0.001)
+    assert counted(tmp_path) == {
+        ("cds_calls", "feedback", "200"): (1.0,),
+        ("cds_calls", "discovery", "304"): (1.0,),
+        ("cds_feedback", "accepted"): (2.0,),
     }
 
 
@@ -171,16 +181,19 @@ def test_labels_never_come_from_a_request(tally, tmp_path, knowledge, make_call)
     for body in bodies:
         client.post(view, data=json.dumps(body), content_type="application/json")
         client.post(f"/cds-services/{seed}", data=json.dumps(body), content_type="application/json")
+    word = {"card": seed, "outcome": "accepted", "outcomeTimestamp": "2026-03-15T11:00:00Z"}
+    for entry in (word | {"acceptedSuggestions": [{"id": seed}]}, word | {"outcome": seed}):
+        client.post(f"{view}/feedback", json={"feedback": [entry]})
     client.open(f"/{seed}", method=seed.upper(), headers={seed: seed, "Authorization": f"Bearer {seed}"})
     client.post(view, data=f'{{"{seed}":', content_type=f"text/{seed}")
 
     rules = {rule.id for rule in knowledge.rules}
     allowed = {
-        "hook": {service.hook for service in SERVICES} | {"none"},
+        "hook": {service.hook for service in SERVICES} | {"none", "feedback"},
         "phase": {"decode", "fetch", "judge", "render", "whole"},
         "status": {"200", "400", "404", "405", "412", "415"},
         "rule": rules,
-        "outcome": {"finding", "unknown", "failed", "ok", *get_args(GapKind)},
+        "outcome": {"finding", "unknown", "failed", "accepted", "overridden", "ok", *get_args(GapKind)},
         "key": {expected.key for expected in build_expected(knowledge, "patient-view")},
         "kind": set(get_args(get_type_hints(Gap)["kind"])),
     }

@@ -120,6 +120,8 @@ def create(engine: Engine) -> None:
     """Make the tables in a database that nobody will ever migrate, one in memory."""
     with writing(engine) as connection:
         metadata.create_all(connection)
+        connection.execute(text("CREATE TABLE alembic_version (version_num VARCHAR(32) PRIMARY KEY)"))
+        connection.execute(text("INSERT INTO alembic_version VALUES (:revision)"), {"revision": REVISION})
         _make_key(connection)
 
 

@@ -85,6 +85,8 @@ class Recorder:
         """`key` gives that of the hashes; it raises DatabaseError."""
         self.report: Callable[[str, int], None] = lambda _event, _waiting: None
         """Is told when records cannot be written and when they are again, with the number of those that wait."""
+        self.lost: Callable[[int], None] = lambda _number: None
+        """Is told the number of records that were dropped."""
         self.dropped = 0
         """Records that were not kept: the list was full, or the process ended while the database was gone."""
         self.failing = False
@@ -102,7 +104,7 @@ class Recorder:
     def put(self, record: CallRecord) -> None:
         """Take a record; drop it if too many wait."""
         if len(self._waiting) >= CAPACITY:
-            self.dropped += 1
+            self.drop(1)
             return
         self._waiting.append(record)
         if self._thread is None:  # made here and not before: a server may fork after the application is built
@@ -133,8 +135,13 @@ class Recorder:
         until = monotonic() + CLOSING_SECONDS
         while not self.drain() and monotonic() < until:
             self._stop.wait(PERIOD_SECONDS)
-        self.dropped += len(self._waiting)
+        self.drop(len(self._waiting))
         self._waiting.clear()
+
+    def drop(self, number: int) -> None:
+        """Count records that are not kept."""
+        self.dropped += number
+        self.lost(number)
 
     def _work(self) -> None:
         pause = PERIOD_SECONDS

@@ -113,7 +113,7 @@ def make_blueprint(desk: Desk) -> Blueprint:
         except DatabaseError as error:
             text = "the feedback could not be stored now and was not kept; send it again later"
             raise HookError(503, [Problem("transient", text)]) from error
-        g.facts.update(feedback=len(entries), new=new)
+        g.facts.update(feedback=len(entries), new=new, outcomes=Counter(entry.outcome for entry in entries))
         return Response(b"{}", mimetype="application/json")
 
     return blueprint
@@ -171,7 +171,7 @@ def _record(call: HookRequest, chart: Chart, evaluation: Evaluation, notes: Note
     try:
         patient = store.patient(g.client, call.fhir_server, call.patient_id)
     except DatabaseError:  # the key of the hashes cannot be read: nothing can be told of anybody
-        store.recorder.dropped += 1
+        store.recorder.drop(1)
         return
     store.recorder.put(
         CallRecord(

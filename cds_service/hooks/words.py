@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
+from jinja2 import Environment, FunctionLoader, StrictUndefined, Template
 
 from cds_service.chart import Condition, Draft, Measurement, Therapy, When
 from cds_service.knowledge.model import Knowledge, Rule
@@ -28,9 +28,13 @@ LONGEST_FOREIGN = 100
 MOST_DIGITS = 20
 """Digits before or after the point beyond which a number is written with an exponent."""
 
+INCLUDE = re.compile(r'{% include "([a-z]+\.md)" %}\n')
+
 PRECISION = {"year": 4, "month": 7}
 """Characters of an ISO date that were written."""
 
+HARMLESS = re.compile(r"[A-Za-z][A-Za-z0-9%,/()+-]*(?: [A-Za-z0-9%,/()+-]+)*")
+"""Text in which nothing has to be escaped, cleaned or taken apart: most names and units."""
 SPECIAL = re.compile(r"([\\`*_{}\[\]<>|#~!&])")
 LISTED = re.compile(r"^(\d*)([-+=.)])(?!\d)")
 # What Markdown readers make a link of by themselves: addresses, e-mail, and (beyond GFM) bare names of hosts.
@@ -53,12 +57,16 @@ class Own(str):
 
 def plain(text: str, longest: int = LONGEST_FOREIGN) -> str:
     """Foreign text on one line, without control characters, cut at `longest` characters."""
+    if len(text) <= longest and HARMLESS.fullmatch(text):
+        return text
     line = BLANK.sub(" ", HIDDEN.sub("", text)).strip()
     return line if len(line) <= longest else line[: longest - 1].rstrip() + "…"
 
 
 def escape(text: str, longest: int = LONGEST_FOREIGN) -> str:
     """Foreign text made inert for GitHub-flavoured Markdown: no markup, no HTML, no automatic links."""
+    if len(text) <= longest and HARMLESS.fullmatch(text):
+        return text
     unlinked = LINKS.sub(lambda match: UNLINKED[match[0]], HOST.sub(" .", plain(text, longest)))
     return LISTED.sub(r"\1\\\2", SPECIAL.sub(r"\\\1", unlinked))
 
@@ -100,9 +108,14 @@ class Words:
         self._basis = dict(self._bases(detail.get_template("basis.md")))
         self._own_summaries = {text: summary.from_string(text) for text in own}
 
+    def _source(self, name: str) -> str:
+        """A template with those that it includes put in their places: an include costs as much as a small card."""
+        text = (self.folder / name).read_text(encoding="utf-8")
+        return INCLUDE.sub(lambda match: self._source(match[1]), text)
+
     def _environment(self, printer: Callable[[Any], str]) -> Environment:
         environment = Environment(
-            loader=FileSystemLoader(self.folder),
+            loader=FunctionLoader(self._source),
             undefined=StrictUndefined,
             finalize=printer,
             trim_blocks=True,

@@ -9,6 +9,7 @@ import re
 import unicodedata
 from collections.abc import Mapping
 from decimal import ROUND_HALF_UP, Context, Decimal, InvalidOperation
+from functools import lru_cache
 
 from cds_service.knowledge.vocabulary import Marker
 
@@ -22,13 +23,24 @@ _THREE_DIGITS = Context(prec=3, rounding=ROUND_HALF_UP, traps=[InvalidOperation]
 _MOST_DIGITS = 100
 
 _SPACES = re.compile(r"\s+")
+MOST_SPELLINGS = 2000
+LONGEST_UNIT = 50
+"""How many spellings of units are remembered, and of how many characters: those of many laboratories."""
+
 _GRAM_PREFIX = re.compile(r"mc(?=g)")
 
 
 def normalise_unit(text: str) -> str:
     """A unit as the spelling table knows it: no spaces, micro sign and `mc` of gram as `u`, case folded."""
+    return _remembered(text) if len(text) <= LONGEST_UNIT else _normalised(text)
+
+
+def _normalised(text: str) -> str:
     folded = _SPACES.sub("", unicodedata.normalize("NFKC", text)).casefold()
     return _GRAM_PREFIX.sub("u", folded.replace("\N{GREEK SMALL LETTER MU}", "u"))
+
+
+_remembered = lru_cache(MOST_SPELLINGS)(_normalised)
 
 
 def resolve_unit(unit: str, system: str, code: str, spellings: Mapping[str, str]) -> str | None:
@@ -76,7 +88,13 @@ def for_display(marker: Marker, value: Decimal) -> Decimal:
         return value
     if marker.decimals is None:
         return _THREE_DIGITS.plus(value)
-    return value.quantize(Decimal(1).scaleb(-marker.decimals), context=_EXACT)
+    return value.quantize(_step(marker.decimals), context=_EXACT)
+
+
+@lru_cache
+def _step(decimals: int) -> Decimal:
+    """The smallest difference that so many decimals show."""
+    return Decimal(1).scaleb(-decimals)
 
 
 def display_text(marker: Marker, value: Decimal) -> str:

@@ -16,7 +16,7 @@ from cds_service.chart import Measurement
 from cds_service.knowledge.model import Rule
 from cds_service.rules.context import Context
 from cds_service.rules.outcome import Finding, Line, Outcome
-from cds_service.rules.predicates import Truth
+from cds_service.rules.questions import Truth
 
 
 class FreeTestosterone(msgspec.Struct, frozen=True):

@@ -14,7 +14,7 @@ from cds_service.rules.compare import passes
 from cds_service.rules.context import Context, names
 from cds_service.rules.lines import about_facts, about_result, newer_not_comparable
 from cds_service.rules.outcome import Doubt, Finding, Line, Outcome
-from cds_service.rules.predicates import Truth
+from cds_service.rules.questions import Truth
 from cds_service.rules.series import ceiling, fall, fit, from_lowest, rounded, velocity
 from cds_service.rules.threshold import adjust
 

@@ -29,7 +29,8 @@ class Context:
         self.knowledge = knowledge
         self.as_of = as_of
         self.hook = hook
-        self.truths: dict[str, Any] = {}
+        self.truths: dict[int, Any] = {}
+        """Answers that were given before, by the number of their question."""
         self.steps: list[Step] | None = None
         """What the rule at work has computed; None unless the evaluation is traced."""
         self._series: dict[str, tuple[Measurement, ...]] = {}

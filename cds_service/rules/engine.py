@@ -19,7 +19,8 @@ from cds_service.rules import calculated, change, precondition, quality, schedul
 from cds_service.rules.context import Context
 from cds_service.rules.lines import about_rule, doubt_lines
 from cds_service.rules.outcome import Doubt, Due, Evaluation, Finding, Line, Outcome
-from cds_service.rules.predicates import Truth, holds
+from cds_service.rules.predicates import holds
+from cds_service.rules.questions import Truth
 
 KINDS: dict[str, Callable[[Rule, Truth, Context], Outcome]] = {
     "schedule": schedule.evaluate,

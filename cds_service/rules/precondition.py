@@ -14,7 +14,8 @@ from cds_service.knowledge.needs import named
 from cds_service.rules.context import Context
 from cds_service.rules.lines import about_facts, about_result
 from cds_service.rules.outcome import Finding, Line, Outcome
-from cds_service.rules.predicates import Truth, holds, urgency
+from cds_service.rules.predicates import holds, urgency
+from cds_service.rules.questions import Truth
 
 
 def evaluate(rule: Rule, truth: Truth, ctx: Context) -> Outcome:

@@ -2,7 +2,7 @@
 
 A predicate tree is data (`knowledge/schema/protocol.json` describes it). Each leaf is a function below,
 found by its name. The answer has three values: True with the facts that make it so, False, or None with
-the doubts that keep it open; `all`, `any` and `not` combine them as Kleene logic does.
+the doubts that keep it open; `all`, `any` and `not` combine them as Kleene logic does (`questions.py`).
 """
 
 from __future__ import annotations
@@ -12,34 +12,19 @@ from datetime import date, timedelta
 from decimal import Decimal
 from typing import Any
 
-import msgspec
-
 from cds_service.chart import Condition, Draft, Measurement, Therapy
+from cds_service.knowledge.kept import Kept
 from cds_service.knowledge.model import Indicator, Rule
 from cds_service.rules import samples
 from cds_service.rules.compare import passes
 from cds_service.rules.context import Context, months_before, names
 from cds_service.rules.outcome import Doubt, Fact
-
-
-class Truth(msgspec.Struct, frozen=True):
-    """Answer of a predicate: `holds` True, False or None (cannot be known, see `doubts`)."""
-
-    holds: bool | None
-    facts: tuple[Fact, ...] = ()
-    doubts: tuple[Doubt, ...] = ()
-
-
-YES = Truth(True)
-NO = Truth(False)
+from cds_service.rules.questions import NO, YES, Questions, Truth
 
 
 def holds(tree: Any, ctx: Context) -> Truth:
     """Evaluate a predicate tree; None holds always."""
-    if tree is None:
-        return YES
-    ((name, spec),) = tree.items() if len(tree) == 1 else (("all", [{k: v} for k, v in tree.items()]),)
-    return LEAVES[name](spec, ctx)
+    return QUESTIONS.of(ctx.knowledge).of(tree)(ctx)
 
 
 def urgency(rule: Rule, ctx: Context) -> Indicator:
@@ -49,52 +34,6 @@ def urgency(rule: Rule, ctx: Context) -> Indicator:
             changed: Indicator = change["indicator"]
             return changed
     return rule.indicator
-
-
-def _all(specs: Any, ctx: Context) -> Truth:
-    facts: list[Fact] = []
-    doubts: list[Doubt] = []
-    for spec in specs:
-        truth = holds(spec, ctx)
-        if truth.holds is False:
-            return NO
-        facts.extend(truth.facts)
-        doubts.extend(truth.doubts if truth.holds is None else ())
-    return Truth(None, tuple(facts), tuple(doubts)) if doubts else Truth(True, tuple(facts))
-
-
-def _any(specs: Any, ctx: Context) -> Truth:
-    truths = [holds(spec, ctx) for spec in specs]
-    facts = tuple(fact for truth in truths if truth.holds for fact in truth.facts)
-    if any(truth.holds for truth in truths):
-        return Truth(True, facts)
-    doubts = tuple(doubt for truth in truths for doubt in truth.doubts)
-    return Truth(None, (), doubts) if any(truth.holds is None for truth in truths) else NO
-
-
-def _not(spec: Any, ctx: Context) -> Truth:
-    truth = holds(spec, ctx)
-    return truth if truth.holds is None else Truth(not truth.holds)
-
-
-def _certain(spec: Any, ctx: Context) -> Truth:
-    """What cannot be known counts as no."""
-    truth = holds(spec, ctx)
-    return truth if truth.holds else NO
-
-
-def _protocol(spec: Any, ctx: Context) -> Truth:
-    """One of these protocols applies; `any`: one that is for somebody and not for everybody."""
-    keys = names(spec) if spec != "any" else [p.key for p in ctx.knowledge.protocols if p.applies]
-    return _any([{"_protocol": key} for key in keys], ctx)
-
-
-def _one_protocol(key: str, ctx: Context) -> Truth:
-    if key not in ctx.truths:
-        protocol = next(p for p in ctx.knowledge.protocols if p.key == key)
-        ctx.truths[key] = holds(protocol.applies, ctx)
-    truth: Truth = ctx.truths[key]
-    return truth
 
 
 def _therapy(spec: Any, ctx: Context) -> Truth:
@@ -339,12 +278,6 @@ def _about(question: Callable[[Any, Context], samples.Answer]) -> Callable[[Any,
 
 
 LEAVES: dict[str, Callable[[Any, Context], Truth]] = {
-    "all": _all,
-    "any": _any,
-    "not": _not,
-    "certain": _certain,
-    "protocol": _protocol,
-    "_protocol": _one_protocol,
     "therapy": _therapy,
     "draft": _draft,
     "condition": _condition,
@@ -363,3 +296,6 @@ LEAVES: dict[str, Callable[[Any, Context], Truth]] = {
     "weekly_dose": _weekly_dose,
     **{name: _about(question) for name, question in samples.QUESTIONS.items()},
 }
+
+QUESTIONS = Kept(lambda knowledge: Questions(knowledge, LEAVES))
+"""The compiled predicates of each knowledge base."""

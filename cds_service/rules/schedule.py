@@ -19,7 +19,8 @@ from cds_service.rules import timetable
 from cds_service.rules.context import NOT_PERFORMED, Context
 from cds_service.rules.lines import about_facts, about_rule
 from cds_service.rules.outcome import Doubt, Due, Fact, Finding, Line, Outcome
-from cds_service.rules.predicates import Truth, holds
+from cds_service.rules.predicates import holds
+from cds_service.rules.questions import Truth
 
 
 class Open(msgspec.Struct, frozen=True):

@@ -11,7 +11,8 @@ from cds_service.knowledge.model import Rule
 from cds_service.rules.context import Context
 from cds_service.rules.lines import about_facts, about_result, newer_not_comparable
 from cds_service.rules.outcome import Doubt, Finding, Outcome
-from cds_service.rules.predicates import Truth, urgency
+from cds_service.rules.predicates import urgency
+from cds_service.rules.questions import Truth
 
 YEAR = Fraction("365.25")
 

@@ -16,7 +16,8 @@ from cds_service.rules.compare import OPERATORS, passes
 from cds_service.rules.context import Context, names, supplies_on
 from cds_service.rules.lines import about_facts, about_result, newer_not_comparable
 from cds_service.rules.outcome import Doubt, Finding, Line, Outcome
-from cds_service.rules.predicates import Truth, urgency
+from cds_service.rules.predicates import urgency
+from cds_service.rules.questions import Truth
 
 
 class Adjusted(msgspec.Struct, frozen=True):

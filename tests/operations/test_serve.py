@@ -6,8 +6,10 @@ import http.client
 import os
 import signal
 import socket
+import sqlite3
 import threading
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -93,6 +95,8 @@ def test_sigterm_under_load_loses_no_call(tmp_path: Path) -> None:
             thread.join()
         assert set(answered) == {200}
         assert len(service.log_lines()) == len(answered)
+        with closing(sqlite3.connect(tmp_path / "cds-service.sqlite3")) as database:
+            assert database.execute("SELECT count(*) FROM calls").fetchone() == (len(answered),)
 
 
 def test_sigterm_while_a_body_arrives(tmp_path: Path) -> None:

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from cds_service.chart import Supply, When
-from cds_service.rules.predicates import Truth, holds
+from cds_service.rules.predicates import holds
+from cds_service.rules.questions import Truth
 from tests.rules.conftest import (
     back,
     chart,
