@@ -74,8 +74,12 @@ HOOK_INSTANCE = Field(
     re.compile(rf"(?:urn:uuid:)?{HEX}{{8}}(?:-{HEX}{{4}}){{3}}-{HEX}{{12}}"),
     "a UUID",
 )
+URL_CHARACTERS = r"A-Za-z0-9\-._~:\[\]@!$&'()*+,;=%"  # RFC 3986, without those that begin a query or a fragment
 FHIR_SERVER = Field(
-    "fhirServer", re.compile(r"https?://[^\s/?#]+[^\s?#]*"), "an absolute http or https URL", required=False
+    "fhirServer",
+    re.compile(rf"https?://[{URL_CHARACTERS}]+(?:/[{URL_CHARACTERS}/]*)?"),
+    "an absolute http or https URL",
+    required=False,
 )
 USER = Field(
     "userId",

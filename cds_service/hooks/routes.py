@@ -1,8 +1,9 @@
 """The addresses of the service, and the road of a call: bytes, request, chart, evaluation, cards, bytes.
 
-    GET   /cds-services        the discovery document
-    POST  /cds-services/{id}   a call of one service
+    GET   /cds-services                 the discovery document
+    POST  /cds-services/{id}            a call of one service
     POST  /cds-services/{id}/feedback   what users did with its cards
+    GET   /openapi.json                 all of these in OpenAPI 3.1
 
 A client that was given the discovery address with a slash at its end asks for `/cds-services/` and
 `/cds-services//{id}`. Both are served where they are: a redirect would fail its preflight.
@@ -15,6 +16,7 @@ from collections import Counter
 from collections.abc import Callable
 from datetime import datetime
 from functools import partial
+from pathlib import Path
 from time import perf_counter
 from typing import Any
 from uuid import uuid4
@@ -45,6 +47,8 @@ from cds_service.metrics import Watch
 from cds_service.rules.engine import evaluate
 from cds_service.rules.outcome import Evaluation
 from cds_service.settings import Settings
+
+OPENAPI = Path(__file__).with_name("openapi.json")
 
 
 class Desk(msgspec.Struct, frozen=True):
@@ -101,6 +105,10 @@ def make_blueprint(desk: Desk) -> Blueprint:
         watch.lap("render")
         g.facts["phases"] = watch.phases
         return response
+
+    @blueprint.get("/openapi.json")
+    def openapi() -> Response:
+        return Response(OPENAPI.read_bytes(), mimetype="application/json")
 
     @blueprint.post("/cds-services/<service_id>/feedback")
     @blueprint.post("/cds-services//<service_id>/feedback")

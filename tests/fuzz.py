@@ -1,0 +1,186 @@
+"""Bodies that nobody should send, by the million: no 5xx, no slow answer, no growth of memory.
+
+    python -m tests.fuzz [--bodies 1000000] [--seed 1] [--processes 2]
+
+Each body is a valid call with a few resources, spoilt in one to three places: elements replaced, removed, doubled,
+moved under another name, or bytes changed. Every resource type that is read takes part. A body is remade from the
+seed and its number, so a failure is shown by both.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import random
+import resource
+import sys
+from collections import Counter
+from concurrent.futures import ProcessPoolExecutor
+from copy import deepcopy
+from datetime import UTC, datetime
+from time import perf_counter
+from typing import Any
+
+import click
+from flask import Flask
+
+from cds_service.app import create_app
+from cds_service.hooks.discovery import SERVICES
+from cds_service.knowledge.loader import load
+from cds_service.scenarios.bundles import example_cases
+from cds_service.scenarios.run import Runner
+from cds_service.settings import Settings
+from tests.conftest import NOON
+
+SLOW_MS = 500
+WARM = 0.2
+"""Share of the bodies after which memory should not grow any more."""
+GROWTH = 1.05
+SERVER_ERROR = 500
+PROPER = (b'{"cards":', b'{"resourceType":"OperationOutcome"')
+
+SCALARS: tuple[Any, ...] = (
+    *(None, True, False, 0, -1, 7, 0.1, 1e308, 10**30, 5e-324),
+    *("", " ", "zzz", "\0", "\ud800", "\U0001d4b3" * 9, "a" * 5000),
+    *("2026-02-30", "0001-01-01", "9999-12-31T23:59:60Z", "2026-03-15T25:00:00", "2026-01"),
+    *("final", "active", "entered-in-error", "male", "draft", "order", "next", "outcome"),
+    *("<0.1", "> 150 ng/mL", "%", "mg/dL", "nmol/L", "4544-3", "2986-8", "http://loinc.org"),
+    *("Patient/other", "Medication/x", "#x", "urn:uuid:0", "Bundle", "Observation", "OperationOutcome"),
+)
+NAMES = (
+    *("resourceType", "id", "status", "code", "coding", "system", "value"),
+    *("entry", "resource", "contained", "total", "link"),
+)
+
+
+def spoil(value: Any, chance: random.Random) -> Any:
+    """A changed copy of one element, somewhere inside `value`."""
+    owner, places = None, [value]
+    place: Any = None
+    while isinstance(places[-1], (dict, list)) and places[-1] and (owner is None or chance.random() < 0.9):
+        owner = places[-1]
+        place = chance.choice(list(owner) if isinstance(owner, dict) else range(len(owner)))
+        places.append(owner[place])
+    if owner is None:
+        return anything(chance)
+    action = chance.randrange(5)
+    if action == 0:
+        del owner[place]
+    elif action == 1 and isinstance(owner, list):
+        owner.insert(place, deepcopy(owner[place]))
+    elif action == 2 and isinstance(owner, dict):
+        owner[chance.choice(NAMES)] = owner.pop(place)
+    elif action == 3:
+        owner[place] = [owner[place]]
+    else:
+        owner[place] = anything(chance)
+    return value
+
+
+def anything(chance: random.Random, depth: int = 0) -> Any:
+    """Any JSON, small."""
+    kind = chance.random()
+    if depth > 2 or kind < 0.7:
+        return chance.choice(SCALARS)
+    if kind < 0.85:
+        return [anything(chance, depth + 1) for _ in range(chance.randrange(4))]
+    return {chance.choice(NAMES): anything(chance, depth + 1) for _ in range(chance.randrange(4))}
+
+
+def templates() -> list[tuple[str, dict[str, Any]]]:
+    """Address and body of a call for every example patient."""
+    runner = Runner(load())
+    ids = {service.hook: service.id for service in SERVICES}
+    return [(f"/cds-services/{ids[case.hook]}", json.loads(runner.body(case))) for case in example_cases()]
+
+
+def make(template: dict[str, Any], chance: random.Random) -> bytes:
+    """One body: a few of the template's resources, spoilt."""
+    body: Any = {**template, "prefetch": {}}
+    keys = chance.sample(list(template["prefetch"]), chance.randrange(1, 5))
+    for key in keys:
+        bundle = deepcopy(template["prefetch"][key])
+        if isinstance(bundle, dict) and bundle.get("entry"):
+            bundle["entry"] = deepcopy(chance.sample(bundle["entry"], min(2, len(bundle["entry"]))))
+        body["prefetch"][key] = bundle
+    body["context"] = deepcopy(template["context"])
+    for _ in range(chance.randrange(1, 4)):
+        part = chance.choice(["prefetch", "prefetch", "prefetch", "context", ""])
+        if isinstance(body, dict) and part in body:
+            body[part] = spoil(body[part], chance)
+        else:
+            body = spoil(body, chance)
+    data = json.dumps(body).encode("utf-8", "surrogatepass")
+    if chance.random() < 0.05:
+        at = chance.randrange(len(data))
+        data = data[:at] + bytes([chance.randrange(256)]) + data[at + chance.randrange(3) :]
+    return data
+
+
+def ask(app: Flask, address: str, body: bytes) -> tuple[int, bytes]:
+    """Status and body of the application's answer."""
+    status: list[int] = []
+
+    def start(line: str, _headers: Any, _error: Any = None) -> Any:
+        status.append(int(line.split(maxsplit=1)[0]))
+
+    environ = {
+        **{"REQUEST_METHOD": "POST", "PATH_INFO": address, "SCRIPT_NAME": "", "QUERY_STRING": ""},
+        **{"SERVER_NAME": "x", "SERVER_PORT": "80", "SERVER_PROTOCOL": "HTTP/1.1", "REMOTE_ADDR": "127.0.0.1"},
+        **{"CONTENT_TYPE": "application/json", "CONTENT_LENGTH": str(len(body)), "wsgi.input": io.BytesIO(body)},
+        **{"wsgi.version": (1, 0), "wsgi.errors": sys.stderr, "wsgi.url_scheme": "http"},
+        **{"wsgi.multithread": False, "wsgi.multiprocess": True, "wsgi.run_once": False},
+    }
+    answer = b"".join(app.wsgi_app(environ, start))
+    return status[-1], answer
+
+
+def run(seed: int, numbers: range) -> tuple[Counter[int], list[tuple[str, str]]]:
+    """How often each status was answered, and (kind, what happened) of each answer not proper or not in time."""
+    app = create_app(Settings(), clock=lambda: NOON, log=io.StringIO())
+    calls = templates()
+    statuses: Counter[int] = Counter()
+    found: list[tuple[str, str]] = []
+    warm = 0
+    for done, number in enumerate(numbers):
+        chance = random.Random(f"{seed} {number}")
+        address, template = chance.choice(calls)
+        body = make(template, chance)
+        began = perf_counter()
+        status, answer = ask(app, address, body)
+        ms = (perf_counter() - began) * 1000
+        statuses[status] += 1
+        name = f"seed {seed} number {number}"
+        if status >= SERVER_ERROR or not answer.startswith(PROPER):
+            found.append(("fault", f"{name}: {status} {answer[:200]!r}"))
+        elif ms > SLOW_MS:
+            found.append(("slow", f"{name}: {ms:.0f} ms for {len(body)} bytes"))
+        if done == int(len(numbers) * WARM):
+            warm = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / warm
+    if grown > GROWTH:
+        found.append(("memory", f"{grown:.2f} times as much as after {WARM:.0%} of the bodies"))
+    return statuses, found
+
+
+@click.command()
+@click.option("--bodies", default=1_000_000, show_default=True)
+@click.option("--seed", default=1, show_default=True)
+@click.option("--processes", default=2, show_default=True)
+def main(bodies: int, seed: int, processes: int) -> None:
+    """Send spoilt bodies; exit with 1 if one did not get a proper answer in time, or memory grew."""
+    share = bodies // processes
+    began = datetime.now(UTC)
+    with ProcessPoolExecutor(processes) as pool:
+        parts = [range(each * share, (each + 1) * share) for each in range(processes)]
+        results = list(pool.map(run, [seed] * processes, parts))
+    found = [one for _, part in results for one in part]
+    for kind, words in found:
+        click.echo(f"{kind}: {words}")
+    statuses = sum((each for each, _ in results), Counter[int]())
+    click.echo(f"{statuses.total()} bodies in {(datetime.now(UTC) - began).seconds} s, answered {dict(statuses)}")
+    sys.exit(bool(found))
+
+
+if __name__ == "__main__":
+    main()
