@@ -68,6 +68,10 @@ def _is_bare_url(value: Any) -> bool:
     return _is_url(value) and "@" not in value
 
 
+def _is_keys_url(value: Any) -> bool:
+    return _is_bare_url(value) and (value.startswith("https:") or is_loopback(urlsplit(value).hostname or ""))
+
+
 def _are_origins(value: Any) -> bool:
     if not isinstance(value, list):
         return False
@@ -100,7 +104,7 @@ URL = Check(
     lambda value: value == "" or _is_url(value), 'an absolute http or https URL without query and fragment, or ""'
 )
 ADDRESS = Check(_is_bare_url, "an absolute http or https URL without user, query and fragment")
-KEYS_URL = Check(_is_bare_url, "the absolute URL of a JWK Set")
+KEYS_URL = Check(_is_keys_url, "the https URL of a JWK Set (http on loopback only)")
 ZONE = Check(_is_zone, "an IANA time zone such as Europe/Berlin")
 PATH = Check(_is_path, 'the path of a file, or ""')
 FILE = Check(lambda value: _is_path(value) and value != "", "the path of a file")

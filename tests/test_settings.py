@@ -219,6 +219,29 @@ def test_every_setting_is_explained_where_it_stands():
             assert re.search(rf"^    {key} = ", text, re.MULTILINE), f"{section}.{key}"
 
 
+@pytest.mark.parametrize(
+    ("url", "right"),
+    [
+        ("https://ehr.example.org/jwks.json", True),
+        ("https://10.0.0.1/jwks.json", True),
+        ("http://127.0.0.1:9000/jwks.json", True),
+        ("http://localhost/jwks.json", True),
+        ("http://[::1]/jwks.json", True),
+        ("http://ehr.example.org/jwks.json", False),
+        ("http://localhost.example.org/jwks.json", False),
+        ("http://10.0.0.1/jwks.json", False),
+        ("https://user:word@ehr.example.org/jwks.json", False),
+        ("file:///etc/jwks.json", False),
+    ],
+)
+def test_keys_are_fetched_over_tls_unless_on_loopback(configure, url, right):
+    text = f'[clients.e]\nissuer = "x"\njwks_url = "{url}"'
+    if right:
+        assert configure(text).clients[0].jwks_url == url
+    else:
+        assert "clients.e.jwks_url" in problems(configure, text)[0]
+
+
 CLIENTS_AND_SERVERS = """
     [clients.epic]
     issuer = "https://epic.example.org/oauth2"

@@ -33,6 +33,7 @@ class Replays:
         self._clock = clock
         self._of_driver = engine.dialect.loaded_dbapi.Error
         self._is_sqlite = engine.dialect.name == "sqlite"
+        self._insert, self._delete = (text.format("?" if self._is_sqlite else "%s") for text in (_INSERT, _DELETE))
         self._tidy_at = clock().timestamp() + TIDY_SECONDS
 
     def first_use(self, issuer: str, jti: str, exp: float) -> bool:
@@ -40,15 +41,16 @@ class Replays:
 
         `exp` in seconds since 1970. Raises DatabaseError if nobody can tell.
         """
-        added = self._run(_INSERT, issuer, jti, self._instant(exp + MARGIN_SECONDS)) == 1
-        if self._clock().timestamp() >= self._tidy_at:
-            self._tidy_at = self._clock().timestamp() + TIDY_SECONDS
+        added = self._run(self._insert, issuer, jti, self._instant(exp + MARGIN_SECONDS)) == 1
+        now = self._clock().timestamp()
+        if now >= self._tidy_at:
+            self._tidy_at = now + TIDY_SECONDS
             threading.Thread(target=self._tidy_quietly, name="replays", daemon=True).start()
         return added
 
     def tidy(self) -> int:
         """Remove what may go; how many that were. Raises DatabaseError."""
-        return self._run(_DELETE, self._instant(self._clock().timestamp()))
+        return self._run(self._delete, self._instant(self._clock().timestamp()))
 
     def _tidy_quietly(self) -> None:
         try:
@@ -59,8 +61,7 @@ class Replays:
     def _run(self, statement: str, *values: object) -> int:
         try:
             with closing(self._engine.raw_connection()) as connection:
-                sql = statement.format("?" if self._is_sqlite else "%s")
-                count: int = connection.driver_connection.execute(sql, values).rowcount  # type: ignore[union-attr]
+                count: int = connection.driver_connection.execute(statement, values).rowcount  # type: ignore[union-attr]
                 connection.commit()
                 return count
         except (SQLAlchemyError, self._of_driver) as error:
@@ -69,4 +70,4 @@ class Replays:
     def _instant(self, seconds: float) -> object:
         """As SQLAlchemy's Utc type stores it."""
         instant = datetime.fromtimestamp(seconds, UTC)
-        return f"{instant:%Y-%m-%d %H:%M:%S.%f}" if self._is_sqlite else instant
+        return instant.replace(tzinfo=None).isoformat(" ", "microseconds") if self._is_sqlite else instant

@@ -27,7 +27,7 @@ CURVES = {"ES256": ec.SECP256R1(), "ES384": ec.SECP384R1(), "ES512": ec.SECP521R
 
 
 @cache
-def private_key(algorithm: str, number: int = 1) -> Any:
+def private_key(algorithm: str, number: int) -> Any:
     """The EHR's key for `algorithm`; another one for each number. Made once, since RSA keys take long."""
     if algorithm in CURVES:
         return ec.generate_private_key(CURVES[algorithm])
@@ -37,7 +37,7 @@ def private_key(algorithm: str, number: int = 1) -> Any:
 def pem(algorithm: str) -> bytes:
     """The public key as text, as it stands on many a web page."""
     public: bytes = (
-        private_key(algorithm)
+        private_key(algorithm, 1)
         .public_key()
         .public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
     )
