@@ -59,7 +59,7 @@ def create_app(  # noqa: PLR0913 - what the service is made of
     hold today. `log` None: standard output. `tally` None: nothing is counted. `store` None: records end with the
     process. `tools`: for the workbench, which is served where there are any and the settings let it be. Raises
     KnowledgeError if the knowledge is at fault, SettingsError if everybody would be served without the site having
-    said so.
+    said so, or if a rule cannot be silent.
     """
     warnings = openness(settings)
     knowledge = knowledge or knowledge_of(settings, clock().astimezone(settings.zone).date())

@@ -181,6 +181,8 @@ class Order(msgspec.Struct, frozen=True):
     authored: When | None = None
     panel: str = ""
     codes: frozenset[str] = frozenset()
+    accepted: bool = False
+    """True if it is no order of the chart, but a suggestion that a user accepted."""
     selected: bool = True
     """Of a drafted order: True if this call is about it."""
 
@@ -249,3 +251,27 @@ class Chart(msgspec.Struct, frozen=True):
     resources_used: int = 0
     pregnancy: tuple[str, ...] = ()
     """Sources of evidence of a current pregnancy besides conditions (pregnancy status observations)."""
+
+
+class SetAside(msgspec.Struct, frozen=True):
+    """A user once overrode the card of a rule for this patient."""
+
+    on: date
+    """Day of the override in the site's time zone."""
+    reason: str
+    """Key of the reason (reasons.yaml); '' if none was given, or one that is not offered."""
+    indicator: str
+    """Urgency of the card."""
+    tests: frozenset[str] = frozenset()
+    """Tests that the card told as due."""
+    known: tuple[Measurement | Condition | Procedure, ...] = ()
+    """Facts of today's chart that the card rested on."""
+
+
+class Past(msgspec.Struct, frozen=True):
+    """What is remembered of earlier calls about this patient. Nothing, if nothing could be read."""
+
+    set_aside: Mapping[str, tuple[SetAside, ...]] = {}
+    """By rule, newest first."""
+    accepted: Mapping[str, date] = {}
+    """Test -> day on which a user last accepted the suggestion to order it."""

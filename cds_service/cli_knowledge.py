@@ -25,8 +25,10 @@ from rich.table import Table
 from rich.text import Text
 
 from cds_service.app import now_utc
+from cds_service.chart import Chart, Past
 from cds_service.explain import ExplainError, explain_request
 from cds_service.explain_text import print_explanation
+from cds_service.hooks.request import HookRequest
 from cds_service.knowledge import export as artefacts
 from cds_service.knowledge.difference import differences as differences_of
 from cds_service.knowledge.loader import load as load_knowledge
@@ -34,6 +36,7 @@ from cds_service.knowledge.model import Knowledge
 from cds_service.knowledge.reference import page
 from cds_service.knowledge.review import warnings
 from cds_service.knowledge.rxnorm import ReleaseError, products_of, read_release
+from cds_service.knowledge.silent import silent_rules
 from cds_service.knowledge.yaml_file import KnowledgeError
 from cds_service.scenarios.bundles import examples_folder, readable
 from cds_service.scenarios.cover import WELL, uncovered
@@ -292,17 +295,31 @@ def rxnorm(rrf_dir: Path, out: Path) -> None:
 @click.command(short_help="Say why there is a card, and why there is none.")
 @click.argument("request", type=FILE)
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
+@click.option("--remember", is_flag=True, help="Look up in the site's database what users set aside.")
+@click.option("--client", default="", help="With --remember: name of the client that calls.")
 @_of_site
-def explain(site: Site, request: Path, as_json: bool) -> None:
+def explain(site: Site, request: Path, as_json: bool, remember: bool, client: str) -> None:
     """Explain the answer to the hook request in the file REQUEST: every rule with its facts and its arithmetic."""
-    settings = site.settings
+    settings, known = site.settings, site.knowledge()
+
+    def recall(call: HookRequest, chart: Chart) -> Past:
+        if not remember:
+            return Past()
+        from cds_service.feedback.store import open_store
+
+        store = open_store(settings)
+        patient = store.patient(client, call.fhir_server, call.patient_id)
+        return store.past(patient, chart, known, settings.zone)
+
     try:
         explanation = explain_request(
             request.read_bytes(),
-            site.knowledge(),
+            known,
             as_of=site.today,
             zone=settings.zone,
             profile=settings.ehr_profile,
+            recall=recall,
+            silent=silent_rules(settings, known),
         )
     except ExplainError as error:
         raise click.ClickException(str(error)) from error

@@ -15,7 +15,7 @@ from typing import Any, get_args
 
 import msgspec
 
-from cds_service.chart import Chart
+from cds_service.chart import Chart, Past
 from cds_service.explain_facts import (
     Data,
     comparison,
@@ -41,7 +41,7 @@ from cds_service.knowledge.rule_words import rule_in_words
 from cds_service.rules.context import Context
 from cds_service.rules.engine import evaluate
 from cds_service.rules.lines import doubt_lines
-from cds_service.rules.outcome import Compared, Doubt, Evaluation, Outcome, Timetable
+from cds_service.rules.outcome import Compared, Doubt, Evaluation, Outcome, Snoozed, Timetable
 from cds_service.rules.predicates import holds
 
 UUID = "00000000-0000-4000-8000-000000000000"
@@ -52,15 +52,34 @@ class ExplainError(ValueError):
     """The file is no hook request that the service would answer; one line for each fault."""
 
 
-def explain_request(
-    body: bytes, knowledge: Knowledge, *, as_of: date, zone: tzinfo, profile: str = "generic"
+Recall = Callable[[HookRequest, Chart], Past]
+"""Tells what users did with earlier cards about the patient of a call."""
+
+
+def explain_request(  # noqa: PLR0913 - all that an answer depends on
+    body: bytes,
+    knowledge: Knowledge,
+    *,
+    as_of: date,
+    zone: tzinfo,
+    profile: str = "generic",
+    recall: Recall = lambda _request, _chart: Past(),
+    silent: frozenset[str] = frozenset(),
 ) -> Data:
-    """Everything about the answer to one hook request. Raises ExplainError."""
-    return make_explainer(knowledge, zone=zone, profile=profile)(body, as_of)
+    """Everything about the answer to one hook request. Raises ExplainError.
+
+    `recall` tells what users did with earlier cards; `silent`: ids of the site's silent rules.
+    """
+    return make_explainer(knowledge, zone=zone, profile=profile, recall=recall, silent=silent)(body, as_of)
 
 
 def make_explainer(
-    knowledge: Knowledge, *, zone: tzinfo, profile: str = "generic"
+    knowledge: Knowledge,
+    *,
+    zone: tzinfo,
+    profile: str = "generic",
+    recall: Recall = lambda _request, _chart: Past(),
+    silent: frozenset[str] = frozenset(),
 ) -> Callable[[bytes, date], Data]:
     """Compile the words once; the function that comes back explains the answer to a hook request on a day.
 
@@ -82,7 +101,10 @@ def make_explainer(
             draft_orders=request.draft_orders,
             selections=request.selections,
         )
-        evaluation = evaluate(chart, knowledge, as_of=as_of, hook=request.hook, traced=True)
+        past = recall(request, chart)
+        evaluation = evaluate(
+            chart, knowledge, as_of=as_of, hook=request.hook, past=past, silent=silent, traced=True
+        )
         cards = render(evaluation, chart, lambda: UUID)
         return {
             "hook": request.hook,
@@ -257,7 +279,17 @@ class _Teller:
                 if (finding := other.finding) is not None and rule.id in finding.rule.suppresses
             ]
             return f"{outcome.reason}; silenced by {', '.join(silencers)}"
+        if outcome.result == "silent":
+            return f"{outcome.reason}; the site judges and records this rule and does not show it"
+        for snoozed in self._evaluation.snoozed:
+            if snoozed.finding.rule.id == rule.id:
+                return f"{outcome.reason}; {self._set_aside(snoozed)}"
         return outcome.reason or "nothing to tell"
+
+    def _set_aside(self, snoozed: Snoozed) -> str:
+        reason = self._knowledge.reasons.get(snoozed.by.reason)
+        why = f" ({reason.display})" if reason else ""
+        return f"set aside on {snoozed.by.on}{why}, speaks again from {snoozed.until} on, or earlier if it worsens"
 
     def _because(self, rule: Rule, outcome: Outcome) -> list[str]:
         """The parts of a condition that decided against the rule."""
@@ -269,7 +301,7 @@ class _Teller:
 
     def _card(self, rule: Rule, outcome: Outcome) -> str:
         """Where the user sees a finding."""
-        if outcome.finding is None or outcome.result == "suppressed":
+        if outcome.finding is None or outcome.result in ("suppressed", "snoozed", "silent"):
             return ""
         shown = {finding.rule.id for finding in self._evaluation.findings}
         if rule.id in shown:

@@ -9,9 +9,11 @@ from rich.text import Text
 
 from cds_service.explain_facts import Data
 
-ORDER = ("finding", "unknown", "fine", "not applicable")
+ORDER = ("finding", "snoozed", "silent", "unknown", "fine", "not applicable")
 TITLES = {
     "finding": "Rules that speak",
+    "snoozed": "Rules that a user has set aside for a while",
+    "silent": "Rules that the site does not show",
     "unknown": "Rules that could not be judged",
     "fine": "Rules that were judged and found nothing",
     "not applicable": "Rules that do not apply here",

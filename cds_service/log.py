@@ -36,6 +36,8 @@ FIELDS = frozenset(
         "refused",  # reason -> number of resources not used
         "feedback",  # number of entries of a feedback request
         "new",  # number of those that had not been delivered before
+        "blind",  # true if the database could not be read: the call was answered without what is remembered
+        "dropped",  # true if nothing of this call will be in the database
         "waiting",  # number of records that wait for the database
         "state",  # of the database: ok, unreachable, other revision
         "problems",  # of a refused request: our own field path and issue code; of a client's keys: words of ours

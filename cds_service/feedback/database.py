@@ -33,7 +33,8 @@ KEY_BYTES = 32
 
 _BUSY_MS = 5000
 """How long SQLite waits for another writer."""
-_CONNECT_SECONDS = 3
+_CONNECT_SECONDS = 2
+_STATEMENT_MS = 2000
 _LOCK = 5_028_911_402_773_310_481
 """Any number: the lock of PostgreSQL that all writers of this service take."""
 
@@ -51,7 +52,7 @@ def connect(url: str) -> Engine:
             parsed,
             pool_pre_ping=True,
             hide_parameters=True,
-            connect_args={"connect_timeout": _CONNECT_SECONDS, "options": "-c statement_timeout=5000"},
+            connect_args={"connect_timeout": _CONNECT_SECONDS, "options": f"-c statement_timeout={_STATEMENT_MS}"},
         )
     except ModuleNotFoundError as error:
         raise DatabaseError(f"database url: needs {error.name}; install cds-service[postgres]") from error
@@ -107,6 +108,8 @@ def upgrade(engine: Engine) -> bool:
     """
     try:
         with writing(engine) as connection:
+            if connection.dialect.name == "postgresql":
+                connection.execute(text("SET LOCAL statement_timeout = 0"))  # a migration may take its time
             if _revision(connection) == REVISION:
                 return False
             _migrate(connection)

@@ -15,7 +15,7 @@ SHORT = 16
 """Hexadecimal digits of a fact's hash: enough to tell the facts of one chart apart."""
 
 Ground = Measurement | Condition | Procedure
-"""A fact whose change can end a snooze."""
+"""A fact that can end a snooze when it is new."""
 
 
 def patient_hash(key: bytes, client: str, fhir_server: str, patient_id: str) -> str:

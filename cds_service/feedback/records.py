@@ -101,15 +101,16 @@ class Recorder:
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def put(self, record: CallRecord) -> None:
-        """Take a record; drop it if too many wait."""
+    def put(self, record: CallRecord) -> bool:
+        """Take a record; False if it is dropped because too many wait."""
         if len(self._waiting) >= CAPACITY:
             self.drop(1)
-            return
+            return False
         self._waiting.append(record)
         if self._thread is None:  # made here and not before: a server may fork after the application is built
             self._thread = threading.Thread(target=self._work, name="recorder", daemon=True)
             self._thread.start()
+        return True
 
     def drain(self) -> bool:
         """Write what waits; False if the database did not take it."""

@@ -9,17 +9,26 @@ more cards, and what cannot be written waits. Only feedback is refused then, so 
 
 from __future__ import annotations
 
+import threading
 import weakref
 from contextlib import suppress
+from datetime import tzinfo
 from functools import cache, partial
+from time import sleep
 
 from sqlalchemy import Engine
 
+from cds_service.chart import Chart, Past
 from cds_service.feedback.database import check, connect, create, patient_key
-from cds_service.feedback.errors import UnreachableError
+from cds_service.feedback.errors import DatabaseError, UnreachableError
 from cds_service.feedback.hashes import patient_hash
+from cds_service.feedback.memory import Memory, past_of
 from cds_service.feedback.records import Recorder
+from cds_service.knowledge.model import Knowledge
 from cds_service.settings import Settings
+
+PAUSE_SECONDS = 2.0
+"""Between two attempts to reach a database that could not be read."""
 
 
 class Store:
@@ -31,12 +40,34 @@ class Store:
         self.key = cache(partial(patient_key, engine, key))
         """Gives the key of the hashes. Raises DatabaseError if it is kept in the database and cannot be read."""
         self.recorder = Recorder(engine, self.key)
+        self.blind = False
+        """True while the database cannot be read: nothing is remembered then."""
+        self._memory = Memory(engine)
         self.close = weakref.finalize(self, _close, self.recorder, engine)
         """Write what waits and leave the database; happens by itself at the end of the process."""
 
     def patient(self, client: str, fhir_server: str, patient_id: str) -> str:
         """What stands for the patient in the rows. Raises DatabaseError as `key` does."""
         return patient_hash(self.key(), client, fhir_server, patient_id)
+
+    def past(self, patient: str, chart: Chart, knowledge: Knowledge, zone: tzinfo) -> Past:
+        """What is remembered of the patient; nothing while the database cannot be read (one call waits for it)."""
+        if self.blind:
+            return Past()
+        try:
+            rows = self._memory.recall(patient)
+            return past_of(rows, chart, knowledge, self.key(), zone) if rows else Past()
+        except DatabaseError:
+            self.blind = True
+            threading.Thread(target=self._look_again, name="store", daemon=True).start()
+            return Past()
+
+    def _look_again(self) -> None:
+        while self.blind:
+            sleep(PAUSE_SECONDS)
+            with suppress(DatabaseError):
+                check(self.engine)
+                self.blind = False
 
 
 def _close(recorder: Recorder, engine: Engine) -> None:

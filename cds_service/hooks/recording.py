@@ -2,44 +2,54 @@
 
 from __future__ import annotations
 
-from cds_service.chart import Condition, Measurement, Procedure
-from cds_service.feedback.hashes import Ground
+from collections.abc import Callable
+
 from cds_service.feedback.records import Suggested, Told
 from cds_service.hooks.cards import Card
 from cds_service.hooks.suggestions import JSON, tests_of
+from cds_service.knowledge.model import Rule
 from cds_service.rules.outcome import Evaluation, Finding
+from cds_service.rules.snooze import grounds
 
 
 class Notes:
     """Takes down what the renderer tells of each card."""
 
-    def __init__(self) -> None:
+    def __init__(self, silent: bool) -> None:
+        """`silent`: the cards will not be shown."""
         self.cards: list[Told] = []
         self.suggestions: list[Suggested] = []
+        self._silent = silent
 
     def take(self, uuid: str, card: Card, suggestions: list[JSON]) -> None:
         """A `Note` of the renderer."""
         for position, part in enumerate(card.parts or (card,)):
-            self.cards.append(
-                Told(
-                    uuid,
-                    part.rule.id,
-                    part.rule.version,
-                    part.indicator,
-                    position,
-                    tests=tuple(item.test for item in part.finding.due) if part.finding else (),
-                    basis=grounds(part.finding) if part.finding else (),
-                )
-            )
+            self.cards.append(_told(uuid, part.rule, part.indicator, part.finding, position, silent=self._silent))
         told = tests_of(suggestions, card.tests)
         self.suggestions.extend(Suggested(each, uuid, tests) for each, tests in told)
 
+    def unseen(self, evaluation: Evaluation, new_uuid: Callable[[], str]) -> None:
+        """Take down the findings that have no card: those set aside, and those of silent rules."""
+        for snoozed in evaluation.snoozed:
+            finding = snoozed.finding
+            self.cards.append(_told(new_uuid(), finding.rule, finding.indicator, finding, snoozed=True))
+        for finding in evaluation.silent:
+            self.cards.append(_told(new_uuid(), finding.rule, finding.indicator, finding, silent=True))
 
-def grounds(finding: Finding) -> tuple[Ground, ...]:
-    """The facts of the chart that a finding rests on."""
-    found: list[Ground] = [finding.result] if finding.result else []
-    found.extend(fact for fact in finding.facts if isinstance(fact, Measurement | Condition | Procedure))
-    return tuple(found)
+
+def _told(
+    uuid: str, rule: Rule, indicator: str, finding: Finding | None, position: int = 0, **unseen: bool
+) -> Told:
+    return Told(
+        uuid,
+        rule.id,
+        rule.version,
+        indicator,
+        position,
+        tests=tuple(item.test for item in finding.due) if finding else (),
+        basis=grounds(finding) if finding else (),
+        **unseen,
+    )
 
 
 def results(evaluation: Evaluation) -> dict[str, int]:

@@ -25,7 +25,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 from flask import Blueprint, Response, g, request
 
-from cds_service.chart import Chart
+from cds_service.chart import Chart, Past
 from cds_service.feedback.entries import keep
 from cds_service.feedback.errors import DatabaseError
 from cds_service.feedback.records import CallRecord
@@ -43,6 +43,7 @@ from cds_service.hooks.prefetch import build_expected, require_enough, worth_fet
 from cds_service.hooks.recording import Notes, results
 from cds_service.hooks.request import HookRequest, check_media, read_request
 from cds_service.knowledge.model import Knowledge
+from cds_service.knowledge.silent import silent_rules
 from cds_service.metrics import Watch
 from cds_service.rules.engine import evaluate
 from cds_service.rules.outcome import Evaluation
@@ -66,16 +67,33 @@ class Desk(msgspec.Struct, frozen=True):
     client: Client | None
     """Fetches what prefetch did not bring; None: prefetch is all there is."""
     records: bool = True
-    """Whether calls are kept in the store."""
+    """Whether calls are kept in the store, and what it remembers is looked up."""
+    silent: frozenset[str] = frozenset()
+    """Ids of rules that are recorded only."""
+    silent_all: bool = False
 
 
 def make_desk(settings: Settings, knowledge: Knowledge, clock: Callable[[], datetime], store: Store) -> Desk:
-    """Build the prefetch templates of all services and compile the words of the cards, once."""
+    """Build the prefetch templates of all services and compile the words of the cards, once.
+
+    Raises SettingsError if a rule that is to be silent cannot be.
+    """
     services = {service.id: (service, build_expected(knowledge, service.hook)) for service in SERVICES}
     render = make_renderer(knowledge, settings.ehr_profile)
     patience = Patience(settings.body_seconds, settings.port)
     client = Client(settings) if settings.fhir_deadline_ms else None
-    return Desk(knowledge, settings.zone, clock, render, services, store, patience, client)
+    return Desk(
+        knowledge,
+        settings.zone,
+        clock,
+        render,
+        services,
+        store,
+        patience,
+        client,
+        silent=silent_rules(settings, knowledge),
+        silent_all=settings.silent_all,
+    )
 
 
 def make_blueprint(desk: Desk) -> Blueprint:
@@ -162,41 +180,52 @@ def answer(
     facts.update(_facts_of_chart(chart))
     require_enough(chart, expected, call.hook)
     watch.lap("decode")
-    evaluation = evaluate(chart, desk.knowledge, as_of=as_of, hook=call.hook)
+    patient = _patient(call, desk) if desk.records else ""
+    past = desk.store.past(patient, chart, desk.knowledge, desk.zone) if patient else Past()
+    evaluation = evaluate(chart, desk.knowledge, as_of=as_of, hook=call.hook, past=past, silent=desk.silent)
     facts.update(_facts_of_evaluation(evaluation))
     watch.lap("judge")
-    notes = Notes()
+    notes = Notes(desk.silent_all)
     cards = desk.render(evaluation, chart, _new_uuid, notes.take)
-    facts["cards"] = len(cards)
+    notes.unseen(evaluation, _new_uuid)
     if desk.records:
-        _record(call, chart, evaluation, notes, desk)
-    return cards
+        _record(call, patient, chart, results(evaluation), notes, desk)
+    shown = [] if desk.silent_all else cards
+    facts["cards"] = len(shown)
+    return shown
 
 
-def _record(call: HookRequest, chart: Chart, evaluation: Evaluation, notes: Notes, desk: Desk) -> None:
-    """Hand over what is kept of the call; it is written later, and no call waits for it."""
-    store = desk.store
+def _patient(call: HookRequest, desk: Desk) -> str:
+    """What stands for the patient in the records; '' while the key of the hashes cannot be read."""
     try:
-        patient = store.patient(g.client, call.fhir_server, call.patient_id)
-    except DatabaseError:  # the key of the hashes cannot be read: nothing can be told of anybody
-        store.recorder.drop(1)
-        return
-    store.recorder.put(
-        CallRecord(
-            id=g.facts["request"],
-            time=desk.clock(),
-            service=g.facts["service"],
-            hook=call.hook,
-            client=g.client,
-            patient=patient,
-            knowledge=desk.knowledge.version,
-            ms=round((perf_counter() - g.began) * 1000, 2),
-            results=results(evaluation),
-            gaps={gap.key: gap.kind for gap in chart.gaps},
-            cards=tuple(notes.cards),
-            suggestions=tuple(notes.suggestions),
-        )
+        return desk.store.patient(g.client, call.fhir_server, call.patient_id)
+    except DatabaseError:
+        return ""
+
+
+def _record(call: HookRequest, patient: str, chart: Chart, ended: dict[str, int], notes: Notes, desk: Desk) -> None:
+    """Hand over what is kept of the call; it is written later, and no call waits for it."""
+    record = CallRecord(
+        id=g.facts["request"],
+        time=desk.clock(),
+        service=g.facts["service"],
+        hook=call.hook,
+        client=g.client,
+        patient=patient,
+        knowledge=desk.knowledge.version,
+        ms=round((perf_counter() - g.began) * 1000, 2),
+        results=ended,
+        gaps={gap.key: gap.kind for gap in chart.gaps},
+        cards=tuple(notes.cards),
+        suggestions=tuple(notes.suggestions),
     )
+    recorder = desk.store.recorder
+    if not patient:  # nothing could be told from it
+        recorder.drop(1)
+    if not (patient and recorder.put(record)):
+        g.facts["dropped"] = True
+    if desk.store.blind:
+        g.facts["blind"] = True
 
 
 def _facts_of_chart(chart: Chart) -> dict[str, Any]:

@@ -166,6 +166,9 @@ class Rule(msgspec.Struct, frozen=True):
     """Switch -> profile -> what the rule says where the site has chosen that profile."""
     site_may: frozenset[str] = frozenset()
     """What a site's overlay may change: `limits`, `status`, or names of whole-number fields of `spec`."""
+    snooze_days: int | None = None
+    """Most days for which an override silences the rule, also where it is critical. None: what the reason is worth,
+    and nothing where it is critical."""
 
 
 class Protocol(msgspec.Struct, frozen=True):
@@ -239,6 +242,8 @@ class Knowledge(msgspec.Struct, frozen=True):
     """System of the rule ids in card topics."""
     reason_system: str = ""
     """System of the override reasons that are the project's own."""
+    days_without_reason: int = 0
+    """Days for which a card stays away that was set aside without a reason."""
     local_drugs: Mapping[tuple[str, str], Product] = {}
     """(system, code) -> Product, of the site's own drug codes in systems other than RxNorm and ATC."""
     changes: tuple[Change, ...] = ()

@@ -76,6 +76,7 @@ class Terms(msgspec.Struct, frozen=True):
     presets: Mapping[str, Mapping[str, Mapping[str, Any]]]
     code_system: str
     reason_system: str
+    days_without_reason: int
 
 
 def compile_terms(folder: Path, problems: list[Problem]) -> Terms | None:
@@ -130,6 +131,7 @@ def _terms(data: Mapping[str, Any], products: Mapping[str, Product]) -> Terms:
         presets=_presets(data["profiles"], specs),
         code_system=project["code_system"],
         reason_system=project["reason_system"],
+        days_without_reason=data["reasons"]["without_reason"]["snooze_days"],
     )
 
 

@@ -10,25 +10,27 @@ from typing import Any
 
 import msgspec
 
-from cds_service.chart import Chart, Draft, Gap, Measurement, Order, Refused, Supply, Therapy
+from cds_service.chart import Chart, Draft, Gap, Measurement, Order, Past, Refused, Supply, Therapy, When
 from cds_service.knowledge.model import Knowledge
 from cds_service.knowledge.units import for_display
 from cds_service.knowledge.vocabulary import Test
 from cds_service.rules.outcome import Compared, Doubt, Outcome, Step
 
 USABLE = frozenset({"final", "amended", "corrected"})
+NOTHING = Past()
 NOT_PERFORMED = frozenset({"implausible", "future", "undated", "panel"})
 
 
 class Context:
     """One evaluation. Holds no state but memos; the same context always gives the same answers."""
 
-    def __init__(self, chart: Chart, knowledge: Knowledge, as_of: date, hook: str) -> None:
+    def __init__(self, chart: Chart, knowledge: Knowledge, as_of: date, hook: str, past: Past = NOTHING) -> None:
         """Index the gaps of the chart by what they cover."""
         self.chart = chart
         self.knowledge = knowledge
         self.as_of = as_of
         self.hook = hook
+        self.past = past
         self.truths: dict[int, Any] = {}
         """Answers that were given before, by the number of their question."""
         self.steps: list[Step] | None = None
@@ -175,7 +177,7 @@ class Context:
         return tuple(d for d in self.chart.drafts if d.selected and d.key in keys)
 
     def already_ordered(self, test: Test) -> Order | None:
-        """A drafted order, or an open one authored recently, that will bring the test (0.4.24)."""
+        """What will bring the test: a drafted order, a recent open one, a suggestion accepted lately (0.4.24)."""
         limit = self.switch("order_counts_days")
         for order in self.chart.orders:
             brings = test.order_code in order.codes or any(markers <= order.markers for markers in test.done_by)
@@ -185,7 +187,15 @@ class Context:
                 return order
             if order.authored is not None and (self.as_of - order.authored.day).days <= limit:
                 return order
-        return None
+        return self._accepted(test)
+
+    def _accepted(self, test: Test) -> Order | None:
+        """An order for what a user accepted a while ago: it may be signed, or its result on the way."""
+        day = self.past.accepted.get(test.key)
+        if day is None or (self.as_of - day).days > self.switch("accepted_counts_days"):
+            return None
+        markers = frozenset().union(*test.done_by)
+        return Order(markers, test.name, "", drafted=False, authored=When(day, day), accepted=True)
 
     def local(self, key: str, form: str, systemic: bool = False) -> bool:
         """True if this form of the therapy acts only where it is applied (vaginal estrogen)."""

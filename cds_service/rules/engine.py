@@ -8,19 +8,20 @@ raises ends in *unknown* and takes nothing else down.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import date
 
 import msgspec
 
-from cds_service.chart import Chart, Draft, Therapy
-from cds_service.knowledge.model import Indicator, Knowledge, Protocol, Rule
+from cds_service.chart import Chart, Draft, Past, Therapy
+from cds_service.knowledge.model import Knowledge, Protocol, Rule
 from cds_service.rules import calculated, change, precondition, quality, schedule, threshold
-from cds_service.rules.context import Context
+from cds_service.rules.context import NOTHING, Context
 from cds_service.rules.lines import about_rule, doubt_lines
-from cds_service.rules.outcome import Doubt, Due, Evaluation, Finding, Line, Outcome
+from cds_service.rules.outcome import RANK, Doubt, Due, Evaluation, Finding, Line, Outcome, Snoozed
 from cds_service.rules.predicates import holds
 from cds_service.rules.questions import Truth
+from cds_service.rules.snooze import hush
 
 KINDS: dict[str, Callable[[Rule, Truth, Context], Outcome]] = {
     "schedule": schedule.evaluate,
@@ -32,15 +33,24 @@ KINDS: dict[str, Callable[[Rule, Truth, Context], Outcome]] = {
 }
 UNCERTAIN = "not known if it applies"
 """Reason of an outcome whose rule may be about this patient or not."""
-RANK: dict[Indicator, int] = {"critical": 0, "warning": 1, "info": 2}
 
 
-def evaluate(chart: Chart, knowledge: Knowledge, *, as_of: date, hook: str, traced: bool = False) -> Evaluation:
+def evaluate(  # noqa: PLR0913 - all that an evaluation depends on
+    chart: Chart,
+    knowledge: Knowledge,
+    *,
+    as_of: date,
+    hook: str,
+    past: Past = NOTHING,
+    silent: frozenset[str] = frozenset(),
+    traced: bool = False,
+) -> Evaluation:
     """Judge a chart on the day `as_of` by the rules of one hook (clinical laws 2.3, 4.2 to 4.4).
 
-    `traced`: each outcome keeps what its rule computed, for `explain`; the verdicts are the same.
+    `past`: what users did with earlier cards. `silent`: ids of rules that are judged, but neither told nor let into
+    what is told. `traced`: each outcome keeps what its rule computed, for `explain`; the verdicts are the same.
     """
-    ctx = Context(chart, knowledge, as_of, hook)
+    ctx = Context(chart, knowledge, as_of, hook, past)
     ctx.steps = [] if traced else None
     if chart.patient.deceased:
         return Evaluation(hook, as_of, (), ())
@@ -48,11 +58,14 @@ def evaluate(chart: Chart, knowledge: Knowledge, *, as_of: date, hook: str, trac
     missing = _missing_basics(ctx)
     if missing == "minor":
         rules = [rule for rule in rules if "minor" in rule.runs_without]
+    hushed = [ctx.traced(_one(rule, ctx, missing)) for rule in rules if rule.id in silent]
+    rules = [rule for rule in rules if rule.id not in silent]
     outcomes = [ctx.traced(_one(rule, ctx, missing)) for rule in rules if rule.kind != "quality"]
     protocols = tuple(p.key for p in knowledge.protocols if p.schedules and _in_force(p, ctx))
     needed = _needed(rules, outcomes, ctx)
     outcomes.extend(_quality([rule for rule in rules if rule.kind == "quality"], ctx, needed))
-    return _settle(outcomes, ctx, protocols, _gaps(outcomes, needed, ctx))
+    told = _settle(outcomes, ctx, protocols, _gaps(outcomes, needed, ctx))
+    return _with_silent(told, hushed) if hushed else told
 
 
 AREAS = ("drafts", "patient", "medications", "conditions", "procedures", "orders", "results")
@@ -138,6 +151,13 @@ def _quality(rules: list[Rule], ctx: Context, needed: frozenset[str]) -> list[Ou
         return [_failed(rule, error) for rule in rules]
 
 
+def _with_silent(told: Evaluation, hushed: list[Outcome]) -> Evaluation:
+    """Silent rules in the record: they suppress nothing, merge with nothing and leave no doubt to be told."""
+    ended = tuple(msgspec.structs.replace(o, result="silent") if o.finding else o for o in hushed)
+    silent = tuple(outcome.finding for outcome in hushed if outcome.finding)
+    return msgspec.structs.replace(told, outcomes=(*told.outcomes, *ended), silent=silent)
+
+
 # -- suppressions, merges, order ---------------------------------------------------------------------
 
 
@@ -146,17 +166,24 @@ def _settle(
 ) -> Evaluation:
     found = {o.rule: o.finding for o in outcomes if o.finding is not None}
     silenced = {victim for finding in found.values() for victim in finding.rule.suppresses}
-    standing = {name: finding for name, finding in found.items() if name not in silenced}
+    # What a rule suppresses is the lesser word on the same matter: a snooze of the rule does not bring it back.
+    heard = {name: hush(finding, ctx) for name, finding in found.items() if name not in silenced}
+    snoozed = {name: told for name, told in heard.items() if isinstance(told, Snoozed)}
+    standing = {name: told for name, told in heard.items() if isinstance(told, Finding)}
     guests, merged = _merge(standing, ctx)
     findings = [_finish(finding, guests.get(name, ())) for name, finding in standing.items() if name not in merged]
     findings = _each_test_once(findings, ctx)
     findings.sort(key=lambda f: (RANK[f.indicator], f.rule.order))
     findings = _suggested(findings, ctx)
     findings, doubts = _doubts(findings, outcomes, gaps)
-    told = tuple(
-        msgspec.structs.replace(o, result="suppressed") if o.rule in silenced and o.finding else o for o in outcomes
-    )
-    return Evaluation(ctx.hook, ctx.as_of, told, tuple(findings), doubts, protocols)
+    told = tuple(_ended(outcome, silenced, snoozed) for outcome in outcomes)
+    return Evaluation(ctx.hook, ctx.as_of, told, tuple(findings), doubts, protocols, tuple(snoozed.values()))
+
+
+def _ended(outcome: Outcome, silenced: set[str], snoozed: Mapping[str, Snoozed]) -> Outcome:
+    if outcome.finding is None or outcome.rule not in silenced | snoozed.keys():
+        return outcome
+    return msgspec.structs.replace(outcome, result="suppressed" if outcome.rule in silenced else "snoozed")
 
 
 def _merge(standing: dict[str, Finding], ctx: Context) -> tuple[dict[str, list[Finding]], set[str]]:
@@ -223,8 +250,7 @@ def _each_test_once(findings: list[Finding], ctx: Context) -> list[Finding]:
         if mine == finding.due:
             kept.append(finding)
         elif mine:
-            indicator = schedule.indicator_for(finding.rule, mine, ctx)
-            kept.append(msgspec.structs.replace(finding, due=mine, indicator=indicator))
+            kept.append(schedule.with_due(finding, mine, ctx))
     return kept
 
 

@@ -9,11 +9,13 @@ from typing import Any, Literal
 
 import msgspec
 
-from cds_service.chart import Condition, Draft, Measurement, Order, Procedure, Therapy
+from cds_service.chart import Condition, Draft, Measurement, Order, Procedure, SetAside, Therapy
 from cds_service.knowledge.model import Indicator, Rule
 
 Fact = Measurement | Therapy | Condition | Draft | Order | Procedure
-Result = Literal["finding", "fine", "unknown", "not applicable", "suppressed"]
+Result = Literal["finding", "fine", "unknown", "not applicable", "suppressed", "snoozed", "silent"]
+RANK: Mapping[str, int] = {"critical": 0, "warning": 1, "info": 2}
+"""Indicators, the most urgent first."""
 
 
 class Doubt(msgspec.Struct, frozen=True):
@@ -149,6 +151,15 @@ class Outcome(msgspec.Struct, frozen=True):
     """What the rule computed on the way; empty unless the evaluation was traced."""
 
 
+class Snoozed(msgspec.Struct, frozen=True):
+    """A finding that has no card because a user set the rule's card aside for a while."""
+
+    finding: Finding
+    by: SetAside
+    until: date
+    """First day on which it speaks again."""
+
+
 class Evaluation(msgspec.Struct, frozen=True):
     """All outcomes of one call.
 
@@ -163,3 +174,6 @@ class Evaluation(msgspec.Struct, frozen=True):
     doubts: tuple[Doubt, ...] = ()
     protocols: tuple[str, ...] = ()
     """Keys of the protocols that apply."""
+    snoozed: tuple[Snoozed, ...] = ()
+    silent: tuple[Finding, ...] = ()
+    """Findings of rules that are judged and recorded only."""

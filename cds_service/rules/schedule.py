@@ -349,6 +349,15 @@ def indicator_for(rule: Rule, due: Iterable[Due], ctx: Context) -> Indicator:
     return "warning" if serious else rule.indicator
 
 
+def with_due(finding: Finding, due: tuple[Due, ...], ctx: Context) -> Finding:
+    """The finding about some of its tests only."""
+    indicator = indicator_for(finding.rule, due, ctx)
+    if {item.test for item in due} & set(finding.rule.spec.get("warning_if", ())):
+        indicator = "warning"
+    values = {**finding.values, "overdue": any(item.overdue for item in due)}
+    return msgspec.structs.replace(finding, due=due, indicator=indicator, values=values)
+
+
 def _at_order(rule: Rule, truth: Truth, schedule: Schedule, ctx: Context) -> Outcome:
     """The baseline set for a therapy that is about to start: today is day 0."""
     milestone = next(m for m in schedule.milestones if m.look_back)

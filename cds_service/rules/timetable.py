@@ -49,5 +49,5 @@ def _state(status: Status) -> TestState:
     if status.due is not None:
         return TestState(key, "overdue" if status.due.overdue else "due", status.due.last)
     if status.ordered is not None:
-        return TestState(key, "ordered", order=status.ordered.source)
+        return TestState(key, "ordered", order=status.ordered.source or "suggestion accepted")
     return TestState(key, "unknown")

@@ -19,8 +19,8 @@ from cds_service.knowledge.model import Indicator, Knowledge, Rule
 from cds_service.knowledge.units import display_text
 from cds_service.rules.compare import passes
 from cds_service.rules.context import Context, names
-from cds_service.rules.engine import RANK, UNCERTAIN
-from cds_service.rules.outcome import Evaluation, Finding, Line
+from cds_service.rules.engine import UNCERTAIN
+from cds_service.rules.outcome import RANK, Evaluation, Finding, Line
 from cds_service.rules.threshold import adjust, limits_of, out_of_scope
 
 Span = tuple[date | None, date | None]

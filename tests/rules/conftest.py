@@ -170,14 +170,14 @@ def on_testosterone(*results: Measurement, start: Day | None = 100, **parts: Any
     return chart(*results, therapies=(course(start=start), *parts.pop("therapies", ())), **parts)
 
 
-def ctx(patient: Chart, knowledge: Knowledge, hook: str = "patient-view") -> Context:
+def ctx(patient: Chart, knowledge: Knowledge, hook: str = "patient-view", **more: Any) -> Context:
     """What the rules see of the chart today."""
-    return Context(patient, knowledge, TODAY, hook)
+    return Context(patient, knowledge, TODAY, hook, **more)
 
 
-def judge(patient: Chart, knowledge: Knowledge, hook: str = "patient-view") -> Evaluation:
+def judge(patient: Chart, knowledge: Knowledge, hook: str = "patient-view", **more: Any) -> Evaluation:
     """The evaluation of today."""
-    return evaluate(patient, knowledge, as_of=TODAY, hook=hook)
+    return evaluate(patient, knowledge, as_of=TODAY, hook=hook, **more)
 
 
 def outcome(patient: Chart, knowledge: Knowledge, rule: str, hook: str = "patient-view") -> Outcome:

@@ -1,0 +1,121 @@
+"""What is remembered of a patient when a chart is opened: one indexed read, made into a `Past` for the rules.
+
+`recall` is the part that a call waits for. It speaks to the driver itself, since for most patients there is
+nothing, and what SQLAlchemy adds to a statement would cost several times the statement.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from contextlib import closing
+from datetime import UTC, date, datetime, tzinfo
+from typing import Any
+
+from sqlalchemy import Engine, bindparam, literal_column, select
+from sqlalchemy.exc import SQLAlchemyError
+
+from cds_service.chart import Chart, Past, SetAside
+from cds_service.feedback.errors import UnreachableError
+from cds_service.feedback.hashes import Ground, fact_hash
+from cds_service.feedback.tables import ACCEPTED, CARDS, FEEDBACK, SUGGESTIONS
+from cds_service.knowledge.model import Knowledge, Rule
+
+MOST_WORDS = 500
+"""Words of feedback about one patient that are looked at, the newest."""
+
+Row = tuple[Any, ...]
+
+_QUERY = (
+    select(
+        FEEDBACK.c.outcome,
+        FEEDBACK.c.reason_system,
+        FEEDBACK.c.reason_code,
+        FEEDBACK.c.outcome_at,
+        FEEDBACK.c.received_at,
+        CARDS.c.rule,
+        CARDS.c.rule_version,
+        CARDS.c.indicator,
+        CARDS.c.tests,
+        CARDS.c.basis,
+        SUGGESTIONS.c.test,
+    )
+    .join(CARDS, (CARDS.c.uuid == FEEDBACK.c.card) & (CARDS.c.position == 0))
+    .outerjoin(ACCEPTED, ACCEPTED.c.feedback == FEEDBACK.c.id)
+    .outerjoin(SUGGESTIONS, (SUGGESTIONS.c.uuid == ACCEPTED.c.suggestion) & (SUGGESTIONS.c.card == FEEDBACK.c.card))
+    .where(FEEDBACK.c.patient == bindparam("patient"))
+    .order_by(FEEDBACK.c.received_at.desc())
+    .limit(literal_column(str(MOST_WORDS)))
+)
+
+
+class Memory:
+    """Reads what is remembered. Safe to use from several threads."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        query = _QUERY.compile(engine)
+        self._sql = str(query)
+        self._positional = query.positional
+        self._of_driver: type[Exception] = engine.dialect.loaded_dbapi.Error
+
+    def recall(self, patient: str) -> list[Row]:
+        """What users said about cards of this patient, newest first; most have none. Raises UnreachableError."""
+        values = (patient,) if self._positional else {"patient": patient}
+        try:
+            with closing(self._engine.raw_connection()) as connection, closing(connection.cursor()) as cursor:
+                cursor.execute(self._sql, values)
+                return list(cursor.fetchall())
+        except (SQLAlchemyError, self._of_driver) as error:
+            raise UnreachableError("database: cannot be read") from error
+
+
+def past_of(rows: Iterable[Row], chart: Chart, knowledge: Knowledge, key: bytes, zone: tzinfo) -> Past:
+    """What the rules are told: overrides of their present versions, and tests whose order was accepted."""
+    reasons = {(reason.system, reason.code): name for name, reason in knowledge.reasons.items()}
+    rules = {(rule.id, rule.version): rule for rule in knowledge.rules}
+    facts = _Facts(chart, key)
+    set_aside: dict[str, list[SetAside]] = {}
+    accepted: dict[str, date] = {}
+    for outcome, system, code, at, received, name, version, indicator, tests, basis, test in rows:
+        # A clock of the EHR that is ahead must not make a snooze longer.
+        on = min(_instant(at), _instant(received)).astimezone(zone).date()
+        rule = rules.get((name, version))
+        if outcome == "accepted" and test:
+            accepted[test] = max(on, accepted.get(test, on))
+        elif outcome == "overridden" and rule is not None:
+            known = facts.among(rule, basis.split())
+            reason = reasons.get((system, code), "")
+            aside = SetAside(
+                on, reason if reason in rule.reasons else "", indicator, frozenset(tests.split()), known
+            )
+            set_aside.setdefault(name, []).append(aside)
+    newest_first = {
+        name: tuple(sorted(asides, key=lambda one: one.on, reverse=True)) for name, asides in set_aside.items()
+    }
+    return Past(newest_first, accepted)
+
+
+class _Facts:
+    """The facts of a chart by their hash; those of a rule are hashed when it is asked for."""
+
+    def __init__(self, chart: Chart, key: bytes) -> None:
+        self._chart = chart
+        self._key = key
+        self._hashed: dict[str, Mapping[str, Ground]] = {}
+
+    def among(self, rule: Rule, basis: list[str]) -> tuple[Ground, ...]:
+        """The facts with one of these hashes."""
+        if rule.id not in self._hashed:
+            chart = self._chart
+            results = [m for marker in sorted(rule.markers) for m in chart.measurements.get(marker, ())]
+            facts: tuple[Ground, ...] = (*results, *chart.conditions, *chart.procedures)
+            self._hashed[rule.id] = {fact_hash(self._key, fact): fact for fact in facts}
+        return tuple(fact for number in basis if (fact := self._hashed[rule.id].get(number)) is not None)
+
+
+def _instant(value: Any) -> datetime:
+    """As the driver gives it: SQLite's text is UTC."""
+    if isinstance(value, str):
+        return datetime.fromisoformat(value).replace(tzinfo=UTC)
+    instant: datetime = value
+    return instant
