@@ -252,29 +252,31 @@ def test_twenty_five_entries_of_one_request_are_all_kept(client, rows):
 
 def test_feedback_is_refused_with_503_and_not_half_kept_while_the_database_fails(client, store, rows):
     with writing(store.engine) as connection:
-        connection.execute(text("ALTER TABLE accepted RENAME TO elsewhere"))
+        connection.execute(text("ALTER TABLE accepted RENAME TO accepted_away"))
     entry = PLAIN | {"outcome": "accepted", "acceptedSuggestions": [{"id": "s1"}]}
     response = send(client, PLAIN, entry)
     assert response.status_code == 503
     assert response.get_json()["issue"][0]["code"] == "transient"
     assert rows(FEEDBACK) == []
     with writing(store.engine) as connection:
-        connection.execute(text("ALTER TABLE elsewhere RENAME TO accepted"))
+        connection.execute(text("ALTER TABLE accepted_away RENAME TO accepted"))
     assert send(client, PLAIN, entry).status_code == 200
     assert len(rows(FEEDBACK)) == 2
 
 
-def test_calls_are_answered_without_a_database_and_recorded_when_it_is_back(client, store, rows, log_lines):
+def test_calls_are_answered_without_a_database_and_recorded_when_it_is_back(
+    client, store, rows, log_lines, monkeypatch
+):
     with writing(store.engine) as connection:
-        connection.execute(text("ALTER TABLE cards RENAME TO elsewhere"))
-    store.recorder.put = _without_thread(store.recorder)
+        connection.execute(text("ALTER TABLE cards RENAME TO cards_away"))
+    monkeypatch.setattr(store.recorder, "put", _without_thread(store.recorder))
     with pytest.raises(AssertionError):  # shown, but not written
         a_card(client, store)
     assert store.recorder.failing
     assert len(store.recorder) == 1
     assert rows(CALLS) == []
     with writing(store.engine) as connection:
-        connection.execute(text("ALTER TABLE elsewhere RENAME TO cards"))
+        connection.execute(text("ALTER TABLE cards_away RENAME TO cards"))
     assert store.recorder.drain()
     assert len(rows(CALLS)) == 1
     told = [line for line in log_lines() if "records" in line["event"]]
@@ -284,8 +286,12 @@ def test_calls_are_answered_without_a_database_and_recorded_when_it_is_back(clie
     ]
 
 
-def _without_thread(recorder: Recorder) -> Callable[[Any], None]:
-    return recorder._waiting.append
+def _without_thread(recorder: Recorder) -> Callable[[Any], bool]:
+    def put(record: Any) -> bool:
+        recorder._waiting.append(record)
+        return True
+
+    return put
 
 
 def test_a_key_that_cannot_be_read_leaves_calls_answered_and_unrecorded(knowledge, tmp_path, make_call):
