@@ -23,6 +23,7 @@ from cds_service.cli_config import config
 from cds_service.cli_database import database
 from cds_service.cli_jwt import check_jwt
 from cds_service.cli_knowledge import explain, knowledge
+from cds_service.cli_records import purge, report
 from cds_service.cli_serve import serve
 from cds_service.cli_setup import prefetch, setup
 from cds_service.feedback.errors import DatabaseError
@@ -82,6 +83,8 @@ def cli(context: click.Context) -> None:
 cli.add_command(knowledge)
 cli.add_command(explain)
 cli.add_command(database)
+cli.add_command(report)
+cli.add_command(purge)
 cli.add_command(serve)
 cli.add_command(audit)
 cli.add_command(config)

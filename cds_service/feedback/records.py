@@ -74,6 +74,8 @@ class CallRecord(msgspec.Struct, frozen=True):
     results: dict[str, int]
     """Rules by how they ended."""
     gaps: dict[str, str]
+    unknown: tuple[str, ...] = ()
+    """Rules that could not be judged."""
     cards: tuple[Told, ...] = ()
     suggestions: tuple[Suggested, ...] = ()
 
@@ -183,6 +185,7 @@ def _call(record: CallRecord) -> dict[str, Any]:
     return {
         **{name: getattr(record, name) for name in names},
         **{name: record.results.get(name, 0) for name in RESULTS},
+        "unknown_rules": " ".join(record.unknown),
     }
 
 

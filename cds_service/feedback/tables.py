@@ -25,8 +25,8 @@ from sqlalchemy import (
     TypeDecorator,
 )
 
-REVISION = "0001"
-"""The migration that makes these tables."""
+REVISION = "0002"
+"""The newest migration: what it leaves behind is these tables."""
 
 
 class Utc(TypeDecorator[datetime]):
@@ -68,6 +68,7 @@ CALLS = Table(
     Column("not_applicable", Integer, nullable=False),
     Column("failed", Integer, nullable=False),
     Column("gaps", JSON, nullable=False),  # prefetch key -> kind of gap
+    Column("unknown_rules", Text, nullable=False, server_default=""),  # could not be judged; blanks between
     Index("calls_time", "time"),
 )
 

@@ -189,7 +189,7 @@ def answer(
     cards = desk.render(evaluation, chart, _new_uuid, notes.take)
     notes.unseen(evaluation, _new_uuid)
     if desk.records:
-        _record(call, patient, chart, results(evaluation), notes, desk)
+        _record(call, patient, chart, evaluation, notes, desk)
     shown = [] if desk.silent_all else cards
     facts["cards"] = len(shown)
     return shown
@@ -203,7 +203,9 @@ def _patient(call: HookRequest, desk: Desk) -> str:
         return ""
 
 
-def _record(call: HookRequest, patient: str, chart: Chart, ended: dict[str, int], notes: Notes, desk: Desk) -> None:
+def _record(
+    call: HookRequest, patient: str, chart: Chart, evaluation: Evaluation, notes: Notes, desk: Desk
+) -> None:
     """Hand over what is kept of the call; it is written later, and no call waits for it."""
     record = CallRecord(
         id=g.facts["request"],
@@ -214,8 +216,9 @@ def _record(call: HookRequest, patient: str, chart: Chart, ended: dict[str, int]
         patient=patient,
         knowledge=desk.knowledge.version,
         ms=round((perf_counter() - g.began) * 1000, 2),
-        results=ended,
+        results=results(evaluation),
         gaps={gap.key: gap.kind for gap in chart.gaps},
+        unknown=tuple(o.rule for o in evaluation.outcomes if o.result == "unknown"),
         cards=tuple(notes.cards),
         suggestions=tuple(notes.suggestions),
     )
