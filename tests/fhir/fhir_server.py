@@ -73,8 +73,13 @@ def serving() -> Iterator[FhirServer]:
     class Own(Handler):
         """Its requests are answered and remembered by this server alone."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Own)
-    server.daemon_threads = True
+    class Patient(ThreadingHTTPServer):
+        """Takes in all the connections of a call at once."""
+
+        request_queue_size = 64
+        daemon_threads = True
+
+    server = Patient(("127.0.0.1", 0), Own)
     Own.fhir = fhir = FhirServer(server.server_address[1])
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()

@@ -119,16 +119,18 @@ def test_null_counts_as_absent(make_call, name):
     assert read(make_call(**{name: None})).hook == "patient-view"
 
 
-def test_token_is_taken_and_not_kept(make_call):
-    grant = {"access_token": TOKEN, "token_type": "Bearer", "expires_in": "soon", "scope": 7}
+@pytest.mark.parametrize("kind", [{"token_type": "Bearer"}, {"token_type": "bearer"}, {}])
+def test_token_is_taken_and_not_shown(make_call, kind):
+    grant = {"access_token": TOKEN, "expires_in": "soon", "scope": 7, "patient": "Patient/trt-man"} | kind
     call = read(make_call(fhirAuthorization=grant))
-    assert TOKEN not in repr(call)
+    assert (call.authorization.token, call.authorization.patient) == (TOKEN, "trt-man")
+    assert TOKEN not in repr(call) + str(call.authorization)
 
 
 def test_token_without_server_is_ignored(make_call):
     call = make_call(fhirAuthorization={"access_token": TOKEN})
     del call["fhirServer"]
-    assert read(call).fhir_server == ""
+    assert (read(call).fhir_server, read(call).authorization.token) == ("", "")
 
 
 # -- what is refused ---------------------------------------------------------------------------------
