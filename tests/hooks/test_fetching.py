@@ -489,7 +489,10 @@ def test_a_selection_that_is_not_drafted_stays_what_it_is(make, fhir):
 
 
 def test_nobody_is_called_on_a_host_that_others_reach_and_without_a_deadline(make, fhir):
-    for settings in ({"host": "0.0.0.0", "fhir_servers": ()}, {"fhir_deadline_ms": 0}):
+    for settings in (
+        {"host": "0.0.0.0", "allow_unauthenticated": True, "fhir_servers": ()},
+        {"fhir_deadline_ms": 0},
+    ):
         answer = make(**settings).call(whole(conditions=None))
         assert answer.status_code == 200
         assert fhir.seen == []
