@@ -98,7 +98,8 @@ def _welcome(settings: Settings, warnings: Sequence[str]) -> None:
     """Where the service is and what to try next; on standard error, since the log goes to standard output."""
     discovery = f"{settings.base_url}/cds-services"
     service = next(service.id for service in SERVICES if service.hook == "patient-view")
-    lines = [
+    lines = [("Open", f"{settings.base_url}/")] if settings.has_workbench else []
+    lines += [
         ("Discovery", discovery),
         ("Call it", f"cds-service examples --request {TRY} |"),
         ("", f"  curl -s -H 'Content-Type: application/json' -d @- {discovery}/{service}"),

@@ -197,6 +197,7 @@ def test_serve(tmp_path: Path) -> None:
     }
     text = words.read_text(encoding="utf-8")
     assert f"http://127.0.0.1:{port}/cds-services" in text
+    assert f"Open       http://127.0.0.1:{port}/\n" in text
     for hint in ("curl", "cds-service demo", "serviceDiscoveryURL="):
         assert hint in text
     assert server.returncode == 0

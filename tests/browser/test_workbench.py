@@ -245,7 +245,7 @@ def test_feedback_is_really_sent(open_bench: Callable[..., Page], address: str):
 
     page.route("**/feedback", take)
     uuid = json.loads(page.locator("#wire pre").nth(1).text_content() or "")["cards"][0]["uuid"]
-    page.locator("summary", has_text="Override").focus()
+    page.get_by_role("button", name="Override Hematocrit").focus()
     page.keyboard.press("Enter")
     page.get_by_label("Reason").select_option(index=0)
     reason = page.get_by_label("Reason").locator("option").first.text_content()
@@ -266,16 +266,19 @@ def test_feedback_is_really_sent(open_bench: Callable[..., Page], address: str):
     assert "overrideReason" not in event
 
 
-def test_the_override_menu_closes_with_escape(open_bench: Callable[..., Page]):
+def test_the_override_form_closes_with_escape(open_bench: Callable[..., Page]):
     page = open_bench("hematocrit-high")
-    menu = page.locator("details.override")
-    menu.locator("summary").focus()
+    toggle = page.get_by_role("button", name="Override Hematocrit")
+    toggle.focus()
     page.keyboard.press("Enter")
+    expect(toggle).to_have_attribute("aria-expanded", "true")
+    page.keyboard.press("Tab")
     page.keyboard.press("Tab")
     expect(page.get_by_label("Reason")).to_be_focused()
     page.keyboard.press("Escape")
-    assert menu.get_attribute("open") is None
-    expect(menu.locator("summary")).to_be_focused()
+    expect(toggle).to_have_attribute("aria-expanded", "false")
+    expect(page.get_by_label("Reason")).to_be_hidden()
+    expect(toggle).to_be_focused()
 
 
 # -- time ------------------------------------------------------------------------------------------------
@@ -454,7 +457,7 @@ def test_accessible_and_readable(open_bench: Callable[..., Page], width: int, sc
     for summary in page.locator("#rules summary, #chart summary").all():
         if summary.is_visible():
             summary.click()
-    page.locator("details.override summary").first.click()
+    page.get_by_role("button", name="Override ").first.click()
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     assert violations(page) == []
     for source in ("FHIR Bundle", "FHIR server"):

@@ -1,5 +1,5 @@
 // What changes in the year after a day: the service is asked week by week, then day by day where the cards changed.
-import {byId, fill, h, icon, plusDays, say} from './dom.js';
+import {byId, dated, fill, h, icon, plusDays, say} from './dom.js';
 
 const WEEK = 7;
 const WEEKS = 53;
@@ -57,6 +57,6 @@ function show(place, first, changes, go) {
     h('ol', {class: 'bare ahead'}, changes.map(({day, came, gone}) => h('li', {},
       h('button', {type: 'button', class: 'plain', onclick: () => go(day)}, h('time', {datetime: day}, day)),
       h('ul', {class: 'bare'},
-        came.map(({indicator, summary}) => h('li', {}, h('span', {class: `chip ${indicator}`}, icon(indicator), say(indicator)), ' ', summary)),
-        gone.map(({summary}) => h('li', {class: 'quiet'}, h('s', {}, summary), ` ${say('ahead_gone')}`)))))));
+        came.map(({indicator, summary}) => h('li', {}, h('span', {class: `chip ${indicator}`}, icon(indicator), say(indicator)), ' ', dated(summary))),
+        gone.map(({summary}) => h('li', {class: 'quiet'}, h('s', {}, dated(summary)), ` ${say('ahead_gone')}`)))))));
 }

@@ -1,5 +1,5 @@
 // The cards of an answer, as an EHR shows them.
-import {byId, fill, h, icon, say} from './dom.js';
+import {byId, dated, fill, h, icon, say} from './dom.js';
 import {markdown, safe} from './markdown.js';
 
 const INDICATORS = ['critical', 'warning', 'info'];
@@ -28,11 +28,11 @@ function cardOf(card, id, act) {
   return h('article', {class: `card ${indicator}`, 'aria-labelledby': id},
     h('header', {},
       h('p', {class: `chip ${indicator}`}, icon(indicator), say(indicator)),
-      h('h3', {id}, card.summary)),
+      h('h3', {id}, dated(card.summary))),
     card.detail ? markdown(card.detail) : null,
     suggestionsOf(card, act),
     linksOf(card),
-    h('footer', {}, sourceOf(card.source ?? {}), dismissalOf(card, id, act)));
+    footerOf(card, id, act));
 }
 
 function suggestionsOf(card, act) {
@@ -56,27 +56,37 @@ function sourceOf(source) {
   return h('p', {class: 'source small quiet'}, `${say('source_of_card')}: `, label ?? '');
 }
 
-function dismissalOf(card, id, act) {
+// Source, and what puts the card away; the form for a reason opens below.
+function footerOf(card, id, act) {
   const reasons = card.overrideReasons ?? [];
-  const dismiss = h('button', {type: 'button', class: 'plain', onclick: () => act.dismiss(card)}, say('dismiss'),
-    h('span', {class: 'unseen'}, `: ${card.summary}`));
-  if (!reasons.length) return h('div', {class: 'row end'}, dismiss);
+  const named = h('span', {class: 'unseen'}, ` ${card.summary}`);
+  const dismiss = h('button', {type: 'button', class: 'plain', onclick: () => act.dismiss(card)}, say('dismiss'), named);
+  if (!reasons.length) return h('footer', {}, h('div', {class: 'foot'}, sourceOf(card.source ?? {}), dismiss));
+  const form = overrideOf(card, reasons, id, act);
+  const toggle = h('button', {type: 'button', class: 'plain', 'aria-expanded': 'false', 'aria-controls': form.id,
+    onclick: () => open(form.hidden)}, say('override'), named.cloneNode(true));
+  const open = (is) => {
+    form.hidden = !is;
+    toggle.setAttribute('aria-expanded', String(is));
+  };
+  form.addEventListener('keydown', (event) => {
+    if (event.key !== 'Escape') return;
+    open(false);
+    toggle.focus();
+  });
+  return h('footer', {}, h('div', {class: 'foot'}, sourceOf(card.source ?? {}), toggle, dismiss), form);
+}
+
+function overrideOf(card, reasons, id, act) {
   const reason = h('select', {id: `${id}-reason`}, reasons.map((each, place) => h('option', {value: place}, each.display)));
   const comment = h('input', {id: `${id}-comment`, autocomplete: 'off', maxlength: 500});
   const send = (event) => {
     event.preventDefault();
     act.override(card, reasons[reason.value], comment.value.trim());
   };
-  const menu = h('details', {class: 'override'},
-    h('summary', {class: 'button plain'}, say('override'), h('span', {class: 'unseen'}, `: ${card.summary}`)),
-    h('form', {class: 'panel', onsubmit: send},
-      h('div', {class: 'field'}, h('label', {for: reason.id}, say('reason')), reason),
-      h('div', {class: 'field'}, h('label', {for: comment.id}, say('comment')), comment),
-      h('div', {class: 'field'}, h('button', {class: 'first'}, say('override_send')))));
-  menu.addEventListener('keydown', (event) => {
-    if (event.key !== 'Escape') return;
-    menu.open = false;
-    menu.firstChild.focus();
-  });
-  return h('div', {class: 'row end'}, menu, dismiss);
+  return h('form', {class: 'override', id: `${id}-override`, hidden: true, onsubmit: send},
+    h('div', {class: 'two'},
+      h('div', {}, h('label', {for: reason.id}, say('reason')), reason),
+      h('div', {}, h('label', {for: comment.id}, say('comment')), comment)),
+    h('button', {class: 'first'}, say('override_send')));
 }

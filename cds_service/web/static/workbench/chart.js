@@ -1,5 +1,5 @@
 // The chart as the service read it, and the facts that rules rest on.
-import {byId, fill, h, icon, say} from './dom.js';
+import {byId, dated, fill, h, icon, say} from './dom.js';
 
 // Who the chart is about, above everything.
 export function showBanner(chart, explanation) {
@@ -42,7 +42,7 @@ function therapy(one) {
   const form = one.form && one.form !== 'unknown' ? ` (${one.form})` : '';
   const state = one.on_hold ? say('held') : one.current ? say('current') : one.end ? say('until', {day: one.end}) : '';
   const start = one.start ? say('since', {day: one.start}) : say('start_unknown');
-  return [h('b', {}, one.agent), `${form}, ${start}${state ? `, ${state}` : ''}`];
+  return [h('b', {}, one.agent), dated(`${form}, ${start}${state ? `, ${state}` : ''}`)];
 }
 
 // One row a marker, newest value first; earlier ones on demand.

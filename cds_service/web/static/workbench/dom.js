@@ -35,6 +35,11 @@ export function icon(name) {
   return drawing;
 }
 
+// Text whose dates are not broken over two lines.
+export function dated(text) {
+  return text.split(/(\d{4}-\d\d-\d\d)/).map((part, place) => (place % 2 ? h('span', {class: 'nowrap'}, part) : part));
+}
+
 // A word of the message file; {n} chooses between its forms, every {name} is filled in.
 export function say(name, values = {}) {
   let text = told.words[name];

@@ -6,6 +6,8 @@ import {factOf} from './chart.js';
 const GROUPS = [
   ['finding', 'finding', 'info'],
   ['unknown', 'unknown', 'unknown'],
+  ['snoozed', 'snoozed', 'none'],
+  ['silent', 'silent', 'none'],
   ['fine', 'fine', 'fine'],
   ['not applicable', 'not_applicable', 'none'],
 ];
@@ -30,7 +32,7 @@ function draw() {
   fill(byId('rules'), GROUPS.map(([result, word, drawing]) => {
     const members = found.filter((rule) => rule.result === result);
     if (!members.length) return null;
-    const first = !open.size && (word === 'finding' || word === 'unknown');
+    const first = !open.size && word !== 'fine' && word !== 'not_applicable';
     return h('details', {class: `group ${word}`, 'data-is': word, open: first || open.has(word) || sought !== ''},
       h('summary', {}, icon(drawing), ' ', say(word), ' ', h('span', {class: 'count'}, members.length)),
       h('ul', {}, members.map((rule) => h('li', {}, ruleOf(rule, open)))));

@@ -17,7 +17,7 @@ function pane(word, value) {
     }
   };
   return h('details', {},
-    h('summary', {}, say(word), ' ', h('span', {class: 'small quiet'}, `${(text.length / 1024).toFixed(1)} KiB`)),
+    h('summary', {}, say(word), ' ', h('span', {class: 'small quiet'}, text.length < 1024 ? `${text.length} B` : `${(text.length / 1024).toFixed(1)} KiB`)),
     h('div', {class: 'row'}, h('button', {type: 'button', onclick: copy}, say('copy')), outcome),
     h('pre', {class: 'scroll', tabindex: 0, role: 'region', 'aria-label': say(word)}, text));
 }
