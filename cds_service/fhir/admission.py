@@ -38,8 +38,7 @@ class Admission:
     def admit(self, page: Page, readers: Readers) -> None:
         """Read all entries of one page."""
         desk = _Desk(self, page, readers)
-        for position, entry in enumerate(page.entries):
-            desk.take(entry, position)
+        desk.take_all()
         desk.close()
 
     def patient(self, pages: list[Page]) -> Patient:
@@ -69,6 +68,10 @@ class Admission:
         for entry, source in self.medications:
             used = id(entry) in self.reading.medications_used
             self.reading.book(None if used else Refused(source, "not_referenced", "no record refers to it"))
+
+
+def _nobody(_: Any, __: Entry) -> Refused | None:
+    raise LookupError("nobody reads this type")
 
 
 def _code_of(raw: msgspec.Raw) -> msgspec.Raw:
@@ -109,25 +112,27 @@ class _Desk:
         """Entries of one page are mostly of one type: the next one is tried as what the last one was."""
         self._guess = name
         self._decode = DECODERS[name].decode if name in self._wanted else None
+        self._reader = self._readers[name] if name in self._wanted else _nobody
 
-    def take(self, entry: Entry, position: int) -> None:
-        """Read one entry, and book it if it holds a resource."""
-        search = entry.search
-        included = search is not None and search.mode == "include"
-        try:
+    def take_all(self) -> None:
+        """Read the entries, and book each that holds a resource."""
+        for position, entry in enumerate(self._page.entries):
+            search = entry.search
+            included = search is not None and search.mode == "include"
             if self._decode is not None and not included:
-                resource = self._decode(entry.resource)
-                if resource.resource_type == self._guess:
-                    self._reading.came_in += 1
-                    self._read(resource, entry)
-                    return
-        except (msgspec.DecodeError, RecursionError):
-            pass
-        if not given(entry.resource):
-            self._empty += 1
-            return
-        self._reading.came_in += 1
-        self._take_odd(entry, head_of(entry.resource), position, included)
+                try:
+                    resource = self._decode(entry.resource)
+                except (msgspec.DecodeError, RecursionError):
+                    pass
+                else:
+                    if resource.resource_type == self._guess:
+                        self._read(resource, entry)
+                        continue
+            if given(entry.resource):
+                self._take_odd(entry, head_of(entry.resource), position, included)
+            else:
+                self._empty += 1
+        self._reading.came_in += len(self._page.entries) - self._empty
 
     def _take_odd(self, entry: Entry, head: Resource, position: int, included: bool) -> None:
         """An entry of another type than the one before, or one that needs a second look."""
@@ -148,7 +153,7 @@ class _Desk:
     def _read(self, resource: Any, entry: Entry) -> None:
         self._matches.append(resource)
         try:
-            verdict = self._readers[self._guess](resource, entry)
+            verdict = self._reader(resource, entry)
         except Exception:  # a fault of ours in one resource must neither raise nor pass for fine
             source = source_of(self._guess, resource.id)
             verdict = Refused(source, "failed", UNREADABLE, self._page.expected.covers, tell=True)

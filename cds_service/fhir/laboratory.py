@@ -14,7 +14,7 @@ from cds_service.chart import Patient, When
 from cds_service.fhir.decoding import UnreadableError, given, loosely, number
 from cds_service.fhir.resources import AgeRange, Component, Concept, Quantity, ReferenceRange
 from cds_service.fhir.scales import Known, Scale
-from cds_service.fhir.terms import Terms
+from cds_service.fhir.terms import Limits, Terms
 from cds_service.knowledge.units import UCUM, infer_unit, plausible, resolve_unit, to_canonical
 
 COMPARATORS = frozenset({"<", "<=", ">", ">=", "ad"})
@@ -57,9 +57,9 @@ class Laboratory:
         self._terms = terms
         self._patient = patient
         self._units: dict[tuple[str | None, str | None, str | None], str | None] = {}
-        self._flags: dict[bytes, str] = {}
+        self._flags = terms.flags
         self._ranges: dict[bytes, list[ReferenceRange]] = {}
-        self._limits: dict[tuple[bytes, str, str | None], tuple[Decimal | None, Decimal | None]] = {}
+        self._limits: dict[tuple[bytes, str, str | None], Limits] = {}
 
     # -- value and unit ------------------------------------------------------------------------------
 
@@ -124,20 +124,20 @@ class Laboratory:
 
     # -- reference range and flag --------------------------------------------------------------------
 
-    def limits(
-        self, raw: Raw, known: Known, ucum: str | None, when: When | None
-    ) -> tuple[Decimal | None, Decimal | None]:
+    def limits(self, raw: Raw, known: Known, ucum: str | None, when: When | None) -> Limits:
         """Low and high end for this patient in the marker's unit; None where there is none or two differ.
 
         A range for just this sex or age goes before one for everybody. An end without a unit of its own is in
         the unit of the result, `ucum`.
         """
         key = (bytes(raw), known.marker.key, ucum)
-        found = self._limits.get(key)
+        found = self._terms.limits.get(key) or self._limits.get(key)
         if found is None:
             ranges = self._ranges_in(raw, key[0])
             found = self._fitting(ranges, known, ucum, when)
-            if all(each.age is None for each in ranges):  # else it depends on the day of the sample
+            if len(ranges) == 1 and _is_plain(ranges[0]):
+                self._terms.limits.keep(key, found, len(key[0]))
+            elif all(each.age is None for each in ranges):  # else it depends on the day of the sample
                 self._limits[key] = found
         return found
 
@@ -153,7 +153,7 @@ class Laboratory:
 
     def _fitting(
         self, ranges: Sequence[ReferenceRange], known: Known, ucum: str | None, when: When | None
-    ) -> tuple[Decimal | None, Decimal | None]:
+    ) -> Limits:
         if len(ranges) == 1 and _is_plain(ranges[0]):
             return self._end(ranges[0].low, known, ucum), self._end(ranges[0].high, known, ucum)
         fitting = [each for each in ranges if _is_normal(each) and _fits(each, self._patient, when)]
@@ -182,7 +182,8 @@ class Laboratory:
         key = bytes(raw)
         flag = self._flags.get(key)
         if flag is None:
-            flag = self._flags[key] = _flag_of(raw)
+            flag = _flag_of(raw)
+            self._flags.keep(key, flag, len(key))
         return flag
 
 

@@ -49,6 +49,9 @@ _CONTAINED = msgspec.json.Decoder(list[msgspec.Raw])
 _PRIOR = msgspec.json.Decoder(fhir.Reference)
 
 
+Recognised = tuple[tuple[Drug, ...], list[str]]
+
+
 class Span(NamedTuple):
     """When one record begins and ends."""
 
@@ -82,6 +85,7 @@ class Medications:
         self.drafts: list[Draft] = []
         self._reading = reading
         self._recogniser = Recogniser(reading.terms)
+        self._recognised: dict[tuple[object, ...], Recognised | Refused] = {}
         self._gap_days = gap_days
         self._reach = reach
         self._days = reading.calendar
@@ -98,6 +102,12 @@ class Medications:
         if record.intent is not None and record.intent not in ORDERS:
             return self._not_understood(record, source, "its intent is none of FHIR")
         dosages = record.dosage_instruction or ()
+        # With a date nothing but the drug can speak against it: most drugs of a chart end here.
+        dated = record.status in GOES_ON or (record.status in IS_OVER and self._days.day(record.authored_on))
+        if dated and self._reading.is_about_patient(record.subject):
+            found = self._recognise(record, source)
+            if isinstance(found, Refused):
+                return found
         return self._take(record, source, dosages, lambda: self._span_of_request(record, dosages), prior_of(record))
 
     def statement(self, record: fhir.MedicationStatement) -> Refused | None:
@@ -248,7 +258,18 @@ class Medications:
 
     # -- which drug ----------------------------------------------------------------------------------
 
-    def _recognise(self, record: fhir.Drug, source: str) -> tuple[tuple[Drug, ...], list[str]] | Refused:
+    def _recognise(self, record: fhir.Drug, source: str) -> Recognised | Refused:
+        """The drugs of a record and the names it gives them; renewals name theirs alike, and are looked at once."""
+        own = record.medication_codeable_concept
+        if own is None or record.medication_reference is not None or record.medication is not None:
+            return self._look_up(record, source)
+        key = (own.text, *[(coding.system, coding.code, coding.display) for coding in own.coding or ()])
+        found = self._recognised.get(key)
+        if found is None:
+            found = self._recognised[key] = self._look_up(record, source)
+        return msgspec.structs.replace(found, source=source) if isinstance(found, Refused) else found
+
+    def _look_up(self, record: fhir.Drug, source: str) -> Recognised | Refused:
         names, lacks = self._names(record)
         drugs = self._recogniser.drugs(names)
         texts = names.texts()

@@ -62,7 +62,7 @@ class Observations:
         self._latest = add_days(reading.as_of, 1)
         self._seen = reading.terms.seen
         self._panels_count = bool(reading.knowledge.switches["panel_counts_as_done"])
-        self._strange: dict[bytes, Refused | None] = {}
+        self._strange = reading.terms.strange
         self._subjects: dict[bytes, bool] = {}
         self._found: list[Found] = []
         self._pregnancy: list[tuple[tuple[Any, ...], bool, str]] = []
@@ -70,17 +70,20 @@ class Observations:
     def read(self, observation: Observation, _: Entry) -> Refused | None:
         """Take the results of one Observation; None if there was any, else why not."""
         source = source_of("Observation", observation.id)
-        known = self._seen.get(bytes(observation.code))
         if (
-            known is None
-            or observation.component is not ABSENT
-            or observation.has_member is not ABSENT
-            or observation.contained is not ABSENT
-            or observation.status not in USABLE
-            or not self._subjects.get(bytes(observation.subject))
+            observation.component is ABSENT
+            and observation.has_member is ABSENT
+            and observation.contained is ABSENT
+            and self._subjects.get(bytes(observation.subject))
         ):
-            return self._carefully(observation, source)
-        return self._keep(observation, known, self._sample(observation, source))
+            code = bytes(observation.code)
+            known = self._seen.get(code)
+            if known is not None and observation.status in USABLE:
+                return self._keep(observation, known, self._sample(observation, source))
+            strange = self._strange.get(code)
+            if strange is not None:
+                return Refused(source, strange.reason, strange.detail)
+        return self._carefully(observation, source)
 
     def report(self, report: DiagnosticReport, _: Entry) -> Refused | None:
         """Take a report of a panel as done; None if it is one, else why not."""
@@ -182,9 +185,7 @@ class Observations:
         if found is None and key not in self._strange:
             found = self._match(loosely(raw, _CODE) if given(raw) else BareConcept())
             if found is not None:
-                self._reading.terms.remember(key, found)
-            else:
-                self._strange[key] = None
+                self._seen.keep(key, found, len(key))
         return found
 
     def _match(self, concept: BareConcept) -> Known | None:
@@ -299,7 +300,7 @@ class Observations:
             return Refused(source, strange.reason, strange.detail)
         refused = self._named_otherwise(observation, source, known)
         if refused is not None and refused.reason in ("unknown_code", "denied_code"):
-            self._strange[key] = refused
+            self._strange.keep(key, Refused("", refused.reason, refused.detail), len(key))
         return refused
 
     def _named_otherwise(self, observation: Observation, source: str, known: Known | None) -> Refused | None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from typing import NamedTuple
+from decimal import Decimal
+from typing import NamedTuple, TypeVar
 
+from cds_service.chart import Refused
 from cds_service.fhir.scales import Known, known_codes
 from cds_service.knowledge.model import Knowledge
 from cds_service.knowledge.vocabulary import Concept, Product
@@ -20,13 +22,29 @@ PREGNANCY = "pregnancy"
 """Key of the concept whose observations say that the patient is pregnant now."""
 
 MOST_CODE = 1000
-MOST_SEEN = 4000
-"""Bytes of one remembered `code`, and how many of them: enough for the catalogues of many laboratories."""
+MOST_SEEN = 2000
+"""Bytes of one remembered piece of JSON, and how many of them: enough for the catalogues of many laboratories."""
 
 MOST_TEXT = 500
 """Characters of a drug name that are looked at: a longer one is no name, and would only cost time."""
 
 _SPACES = re.compile(r"\s+")
+
+
+K = TypeVar("K")
+V = TypeVar("V")
+Limits = tuple[Decimal | None, Decimal | None]
+
+
+class Memory(dict[K, V]):
+    """What was made of JSON that comes again and again, in charts of many patients; none of it is a patient's."""
+
+    def keep(self, key: K, value: V, size: int) -> None:
+        """Remember it, if the JSON (of `size` bytes) is short; begin anew when there is too much."""
+        if size <= MOST_CODE:
+            if len(self) >= MOST_SEEN:
+                self.clear()
+            self[key] = value
 
 
 class Orderable(NamedTuple):
@@ -52,8 +70,14 @@ class Terms:
         self.knowledge = knowledge
         self.results = known_codes(knowledge)
         self.denied = frozenset(knowledge.denied)
-        self.seen: dict[bytes, Known] = {}
+        self.seen = Memory[bytes, Known]()
         """Result codes by the JSON in which they stood: laboratories write theirs in the same way each time."""
+        self.strange = Memory[bytes, Refused]()
+        """Why results are not read, by the JSON of a `code` that is none of ours."""
+        self.limits = Memory[tuple[bytes, str, str | None], Limits]()
+        """Reference ranges that hold for everybody, by their JSON, marker and unit of the result."""
+        self.flags = Memory[bytes, str]()
+        """The laboratory's own judgement by its JSON."""
         self.orderables = _orderables(knowledge)
         self._atc = dict(knowledge.atc)
         self._icd = _prefixes(knowledge)
@@ -63,13 +87,6 @@ class Terms:
         self.pregnancy = {} if pregnancy is None else pregnancy.observations
         drugs = "|".join(pattern.positive.pattern for pattern in knowledge.patterns)
         self._any_drug = re.compile(drugs, re.IGNORECASE) if drugs else None
-
-    def remember(self, code: bytes, known: Known) -> None:
-        """Keep the meaning of the JSON of a `code`, as long as it is short and there are not too many."""
-        if len(code) <= MOST_CODE:
-            if len(self.seen) >= MOST_SEEN:
-                self.seen.clear()
-            self.seen[code] = known
 
     def atc(self, code: str) -> Product | None:
         """The product of the longest ATC prefix of `code`."""
