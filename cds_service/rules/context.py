@@ -14,6 +14,7 @@ from cds_service.chart import Chart, Draft, Gap, Measurement, Order, Past, Refus
 from cds_service.knowledge.model import Knowledge
 from cds_service.knowledge.units import for_display
 from cds_service.knowledge.vocabulary import Test
+from cds_service.rules.index import INDEX
 from cds_service.rules.outcome import Compared, Doubt, Outcome, Step
 
 USABLE = frozenset({"final", "amended", "corrected"})
@@ -28,6 +29,7 @@ class Context:
         """Index the gaps of the chart by what they cover."""
         self.chart = chart
         self.knowledge = knowledge
+        self.index = INDEX.of(knowledge)
         self.as_of = as_of
         self.hook = hook
         self.past = past
@@ -36,6 +38,7 @@ class Context:
         self.steps: list[Step] | None = None
         """What the rule at work has computed; None unless the evaluation is traced."""
         self._series: dict[str, tuple[Measurement, ...]] = {}
+        self._performed: dict[str, tuple[Measurement, ...]] = {}
         self._comparable: dict[tuple[str, int | None], tuple[Measurement, ...]] = {}
         self._gaps: dict[str, list[Gap | Refused]] = {}
         holes: list[Gap | Refused] = [*chart.gaps, *(refused for refused in chart.refused if refused.tell)]
@@ -96,8 +99,11 @@ class Context:
 
     def doubts(self, area: str, since: date | None = None) -> tuple[Doubt, ...]:
         """Why the chart may lack something of `area` from `since` on (None: ever); () if it does not."""
+        holes = self._gaps.get(area)
+        if not holes:
+            return ()
         found = []
-        for hole in self._gaps.get(area, ()):
+        for hole in holes:
             if isinstance(hole, Gap):
                 if hole.complete_since is not None and since is not None and since >= hole.complete_since:
                     continue
@@ -117,11 +123,14 @@ class Context:
 
     def performed(self, marker: str) -> tuple[Measurement, ...]:
         """Results that show that the test was done, newest first (with those of markers counted as it)."""
-        keys = [marker, *(key for key in self.chart.measurements if self._counts_as(key) == marker)]
-        found = [m for key in keys for m in self.series(key) if m.problem not in NOT_PERFORMED and m.when]
-        if len(keys) > 1:
-            found.sort(key=lambda m: m.day or date.min, reverse=True)
-        return tuple(found)
+        known = self._performed.get(marker)
+        if known is None:
+            keys = [marker, *self.index.counted_as.get(marker, ())]
+            found = [m for key in keys for m in self.series(key) if m.problem not in NOT_PERFORMED and m.when]
+            if len(keys) > 1:
+                found.sort(key=lambda m: m.day or date.min, reverse=True)
+            known = self._performed[marker] = tuple(found)
+        return known
 
     def done(self, marker: str) -> tuple[Measurement, ...]:
         """Results that show for the schedule that the test was done, newest first.
@@ -131,11 +140,9 @@ class Context:
         found = self.performed(marker)
         if self.switch("panel_counts_as_done"):
             panels = tuple(m for m in self.series(marker) if m.problem == "panel" and m.when)
-            found = tuple(sorted((*found, *panels), key=lambda m: m.day or date.min, reverse=True))
+            if panels:
+                found = tuple(sorted((*found, *panels), key=lambda m: m.day or date.min, reverse=True))
         return found
-
-    def _counts_as(self, marker: str) -> str:
-        return self.knowledge.markers[marker].counts_as
 
     def comparable(self, marker: str, max_age: int | None = None) -> tuple[Measurement, ...]:
         """Results that can meet a limit, newest first, not older than `max_age` days."""

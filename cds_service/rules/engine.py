@@ -8,7 +8,7 @@ raises ends in *unknown* and takes nothing else down.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date
 
 import msgspec
@@ -54,12 +54,12 @@ def evaluate(  # noqa: PLR0913 - all that an evaluation depends on
     ctx.steps = [] if traced else None
     if chart.patient.deceased:
         return Evaluation(hook, as_of, (), ())
-    rules = [rule for rule in knowledge.rules if hook in rule.hooks and rule.status == "active"]
+    rules = ctx.index.rules(hook)
     missing = _missing_basics(ctx)
     if missing == "minor":
-        rules = [rule for rule in rules if "minor" in rule.runs_without]
+        rules = tuple(rule for rule in rules if "minor" in rule.runs_without)
     hushed = [ctx.traced(_one(rule, ctx, missing)) for rule in rules if rule.id in silent]
-    rules = [rule for rule in rules if rule.id not in silent]
+    rules = tuple(rule for rule in rules if rule.id not in silent)
     outcomes = [ctx.traced(_one(rule, ctx, missing)) for rule in rules if rule.kind != "quality"]
     protocols = tuple(p.key for p in knowledge.protocols if p.schedules and _in_force(p, ctx))
     needed = _needed(rules, outcomes, ctx)
@@ -76,11 +76,7 @@ def _gaps(outcomes: list[Outcome], needed: frozenset[str], ctx: Context) -> tupl
 
     What is being ordered is told of always: an order that was not understood was not checked.
     """
-    protocols = {protocol.key for protocol in ctx.knowledge.protocols if protocol.about_therapy}
-    about_therapy = {
-        rule.id for rule in ctx.knowledge.rules if rule.kind != "quality" and rule.protocol in protocols
-    }
-    if not any(outcome.applies for outcome in outcomes if outcome.rule in about_therapy):
+    if not any(outcome.applies and outcome.rule in ctx.index.about_therapy for outcome in outcomes):
         return ctx.doubts("drafts")
     areas = [doubt for area in AREAS for doubt in ctx.doubts(area)]
     return (*areas, *(doubt for marker in sorted(needed) for doubt in ctx.doubts(marker, ctx.as_of)))
@@ -102,7 +98,7 @@ def _one(rule: Rule, ctx: Context, missing: str) -> Outcome:
             return Outcome(rule.id, "not applicable", f"{missing} not known", applies=False)
         truth = holds(rule.applies, ctx)
         if truth.holds is False:
-            return Outcome(rule.id, "not applicable", "does not apply to this patient", applies=False)
+            return ctx.index.outside[rule.id]
         if truth.holds is None:
             return Outcome(rule.id, "unknown", UNCERTAIN, truth.doubts)
         return _with_notes(KINDS[rule.kind](rule, truth, ctx), ctx)
@@ -131,7 +127,7 @@ def _failed(rule: Rule, error: Exception) -> Outcome:
     return Outcome(rule.id, "unknown", "the rule failed", (doubt,), failed=type(error).__name__)
 
 
-def _needed(rules: list[Rule], outcomes: list[Outcome], ctx: Context) -> frozenset[str]:
+def _needed(rules: Sequence[Rule], outcomes: list[Outcome], ctx: Context) -> frozenset[str]:
     """Markers of the rules that apply to this patient."""
     failed = {outcome.rule: outcome.failed for outcome in outcomes if outcome.applies}
     live = [rule for rule in rules if rule.id in failed]

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from cds_service.chart import Measurement
 from cds_service.knowledge.model import Knowledge, Rule
 from cds_service.rules.context import Context
+from cds_service.rules.index import INDEX
 from cds_service.rules.outcome import Doubt, Outcome
 
 
@@ -36,13 +37,15 @@ def _outcome(rule: Rule, doubts: tuple[Doubt, ...], logged: list[str]) -> Outcom
 def _newest(marker: str, ctx: Context) -> list[Measurement]:
     """The newest final result, and any without a date: it has no place in the order, so it may be the newest."""
     series = ctx.series(marker)
-    undated = [m for m in series if m.day is None or m.problem == "undated"]
-    dated = [m for m in series if m.day is not None and m.problem != "undated"][:1]
-    return [*undated[:1], *(m for m in dated if m.day and ctx.recent(m.day, ctx.days(None)))]
+    undated = [m for m in series if m.when is None or m.problem == "undated"]
+    dated = next((m for m in series if m.when is not None and m.problem != "undated"), None)
+    recent = dated is not None and dated.day is not None and ctx.recent(dated.day, ctx.days(None))
+    return [*undated[:1], *((dated,) if dated and recent else ())]
 
 
 def needed_by(rules: Iterable[Rule], tests: Iterable[str], knowledge: Knowledge) -> frozenset[str]:
     """Markers that these rules and these tests look at, with those that count as them."""
     wanted = frozenset().union(*(rule.markers for rule in rules))
     wanted = wanted.union(*(markers for test in tests for markers in knowledge.tests[test].done_by))
-    return wanted.union(key for key, marker in knowledge.markers.items() if marker.counts_as in wanted)
+    counted = INDEX.of(knowledge).counted_as
+    return wanted.union(key for marker, keys in counted.items() if marker in wanted for key in keys)

@@ -100,7 +100,7 @@ def plan_of(protocol: Protocol, ctx: Context) -> Schedule:
 
 
 def _protocol(rule: Rule, ctx: Context) -> Protocol:
-    return next(protocol for protocol in ctx.knowledge.protocols if protocol.key == rule.protocol)
+    return ctx.index.protocols[rule.protocol]
 
 
 def _changed(schedule: Schedule, course: Therapy, ctx: Context) -> date | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import date, timedelta
 from decimal import Decimal
 from fractions import Fraction
+from math import lcm
 
 from cds_service.chart import Measurement, Therapy
 from cds_service.knowledge.model import Rule
@@ -108,13 +109,15 @@ def _after(measurement: Measurement, start: date | None) -> bool:
 
 def fit(points: list[tuple[int, Decimal]]) -> tuple[Fraction, Fraction]:
     """Least-squares line through (day, value): exact (slope per day, value at day 0)."""
-    count = len(points)
-    mean_x = Fraction(sum(x for x, _ in points), count)
-    mean_y = sum((Fraction(y) for _, y in points), Fraction(0)) / count
-    spread = sum(((x - mean_x) ** 2 for x, _ in points), Fraction(0))
-    shared = sum(((x - mean_x) * (Fraction(y) - mean_y) for x, y in points), Fraction(0))
-    slope = shared / spread
-    return slope, mean_y - slope * mean_x
+    # In whole numbers, over one denominator: the same line, without a fraction at every step.
+    ratios = [(x, *y.as_integer_ratio()) for x, y in points]
+    scale = lcm(*(denominator for _, _, denominator in ratios))
+    whole = [(x, numerator * (scale // denominator)) for x, numerator, denominator in ratios]
+    count, sum_x, sum_y = len(points), sum(x for x, _ in whole), sum(y for _, y in whole)
+    spread = count * sum(x * x for x, _ in whole) - sum_x * sum_x
+    shared = count * sum(x * y for x, y in whole) - sum_x * sum_y
+    slope = Fraction(shared, spread * scale)
+    return slope, (Fraction(sum_y, scale) - slope * sum_x) / count
 
 
 def ceiling(number: Fraction) -> int:

@@ -119,8 +119,11 @@ def _evaluate_one(rule: Rule, spec: Mapping[str, Any], truth: Truth, ctx: Contex
 
 def _is_superseded(latest: Measurement, rule: Rule, ctx: Context, max_age: int) -> bool:
     """True if another marker of `any_of` that counts as the same test (a Z-score, say) has a later result."""
-    test = {marker: known.counts_as or marker for marker, known in ctx.knowledge.markers.items()}
-    kin = {one["marker"] for one in rule.spec.get("any_of", ()) if test[one["marker"]] == test[latest.marker]}
+    if "any_of" not in rule.spec:
+        return False
+    markers = {one["marker"] for one in rule.spec["any_of"]}
+    test = {marker: ctx.knowledge.markers[marker].counts_as or marker for marker in (*markers, latest.marker)}
+    kin = {marker for marker in markers if test[marker] == test[latest.marker]}
     newest = [series[0].day for marker in kin if (series := ctx.comparable(marker, max_age))]
     return any(day is not None and latest.day is not None and day > latest.day for day in newest)
 
