@@ -24,6 +24,8 @@ MEDICATION_RECORDS = frozenset(
     {"MedicationRequest", "MedicationStatement", "MedicationDispense", "MedicationAdministration"}
 )
 PATIENT = frozenset({"patient"})
+NO_ENTRY = Entry()
+"""What a result that was read at one go with its page is given for its entry: nobody looks at it."""
 
 
 class Admission:
@@ -116,6 +118,11 @@ class _Desk:
 
     def take_all(self) -> None:
         """Read the entries, and book each that holds a resource."""
+        if self._page.results is not None:
+            self._reading.came_in += len(self._page.results)
+            for result in self._page.results:
+                self._read(result, NO_ENTRY)
+            return
         for position, entry in enumerate(self._page.entries):
             search = entry.search
             included = search is not None and search.mode == "include"

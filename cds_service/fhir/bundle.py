@@ -33,7 +33,7 @@ from cds_service.fhir.decoding import (
     whole_number,
 )
 from cds_service.fhir.expected import Expected
-from cds_service.fhir.reading import NOTHING, Entry, Reading, source_of
+from cds_service.fhir.reading import NOTHING, Entry, Reading, Search, source_of
 from cds_service.fhir.resources import (
     ABSENT,
     Element,
@@ -44,6 +44,7 @@ from cds_service.fhir.resources import (
     ServiceRequest,
 )
 
+RESULTS = frozenset({"Observation"})
 HARMLESS = frozenset({"information", "warning", "success"})
 """Severities of an OperationOutcome beside results that take nothing from them."""
 
@@ -57,6 +58,22 @@ class Bundle(Element, frozen=True):
     entry: list[Entry] | None = None
 
 
+class ResultEntry(Element, frozen=True):
+    """Bundle.entry with nothing but an Observation in it."""
+
+    resource: Observation | None = None
+    search: Search | None = None
+
+
+class Results(Element, frozen=True):
+    """A Bundle of nothing but Observations, read at one go."""
+
+    resource_type: str | None = None
+    total: Raw = ABSENT
+    link: Raw = ABSENT
+    entry: list[ResultEntry] | None = None
+
+
 class Page(msgspec.Struct):
     """What one key brought."""
 
@@ -66,10 +83,19 @@ class Page(msgspec.Struct):
     total: int | None = None
     alone: bool = False
     """True if a resource came in place of a Bundle."""
+    results: list[Observation] | None = None
+    """In place of `entries`, if all of them are good Observations."""
+    raw: Raw = ABSENT
+    """The value as it came, where there are `results`."""
+
+    def all_entries(self) -> list[Entry]:
+        """The entries, also those that were read at one go."""
+        return self.entries if self.results is None else _BUNDLE.decode(self.raw).entry or []
 
 
 _CODE = re.compile("[a-z-]{1,30}")
 _BUNDLE = msgspec.json.Decoder(Bundle)
+_RESULTS = msgspec.json.Decoder(Results)
 _ENTRY = msgspec.json.Decoder(Entry)
 _ENTRIES = msgspec.json.Decoder(list[Raw])
 _TEXT = msgspec.json.Decoder(str)
@@ -80,6 +106,10 @@ def open_page(expected: Expected, raw: Raw | None, reading: Reading) -> Page:
     if raw is None:
         _gap(reading, expected, "absent", "the key was not sent")
         return Page(expected, [])
+    if expected.types == RESULTS and (results := _results_in(raw)) is not None:
+        page = _sized(Page(expected, [], raw=raw), results)
+        page.results = [entry.resource for entry in results.entry or () if entry.resource is not None]
+        return page
     try:
         bundle = _BUNDLE.decode(raw)
     except RecursionError:
@@ -90,13 +120,37 @@ def open_page(expected: Expected, raw: Raw | None, reading: Reading) -> Page:
     return _opened(expected, bundle.resource_type, bundle, raw, reading)
 
 
+def _results_in(raw: Raw) -> Results | None:
+    """The Bundle, if each of its entries is an Observation that can be read; None if one needs a second look.
+
+    Most pages are such, and reading one at one go takes less than half the time.
+    """
+    try:
+        bundle = _RESULTS.decode(raw)
+    except (msgspec.DecodeError, RecursionError):
+        return None
+    if bundle.resource_type != "Bundle":
+        return None
+    for entry in bundle.entry or ():
+        resource, search = entry.resource, entry.search
+        if resource is None or resource.resource_type != "Observation":
+            return None
+        if search is not None and search.mode == "include":
+            return None
+    return bundle
+
+
 def _opened(expected: Expected, name: str | None, bundle: Bundle, raw: Raw, reading: Reading) -> Page:
     if not name or not is_type_name(name):
         _gap(reading, expected, "not_fhir", "an object without a resourceType")
         return Page(expected, [])
     if name != "Bundle":
         return Page(expected, [Entry(resource=raw)], alone=True)
-    page = Page(expected, bundle.entry or [])
+    return _sized(Page(expected, bundle.entry or []), bundle)
+
+
+def _sized(page: Page, bundle: Bundle | Results) -> Page:
+    """The page with what the Bundle says of how much there is."""
     if bundle.link:
         page.has_next = b'"next"' in bytes(bundle.link)
     if bundle.total:

@@ -59,7 +59,7 @@ def read_chart(  # noqa: PLR0913 - the contract with the wire
     reading = Reading(patient_id, knowledge, terms_of(knowledge), as_of, zone)
     pages = [open_page(each, prefetch.get(each.key), reading) for each in expected]
     drafts = [open_page(DRAFTS, draft_orders, reading)] if draft_orders is not None else []
-    reading.entries = [page.entries for page in (*pages, *drafts)]
+    reading.entries = [page.all_entries for page in (*pages, *drafts)]
     admission = Admission(reading)
     patient = admission.patient([page for page in pages if "Patient" in page.expected.types])
     shelves = _Shelves(reading, patient)

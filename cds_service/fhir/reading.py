@@ -6,7 +6,7 @@ what came in, whatever a reader does.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import date, tzinfo
 
 import msgspec
@@ -55,8 +55,8 @@ class Reading:
         self.refused: list[Refused] = []
         self.came_in = 0
         self.used = 0
-        self.entries: list[Sequence[Entry]] = []
-        """Everything that came in, to look references up in."""
+        self.entries: list[Callable[[], Sequence[Entry]]] = []
+        """Everything that came in, page by page, to look references up in."""
         self.medications_met: list[tuple[Entry, str]] = []
         self.medications_used: set[int] = set()
         self._own_reference = f"Patient/{self.patient_id}"
@@ -110,8 +110,8 @@ class Reading:
 
     def _indexed(self) -> dict[str, tuple[str, Entry]]:
         index: dict[str, tuple[str, Entry]] = {}
-        for entries in self.entries:
-            for entry in entries:
+        for entries_of in self.entries:
+            for entry in entries_of():
                 head = head_of(entry.resource)
                 name = f"{head.resource_type}/{head.id}" if head.id else ""
                 for key in (entry.full_url, name):

@@ -99,6 +99,7 @@ class Words:
         self._summaries = {name.removesuffix(".md"): summary.get_template(name) for name in names}
         messages = yaml.safe_load((self.folder / "messages.yaml").read_text(encoding="utf-8"))
         self._messages = {name: detail.from_string(text) for name, text in messages.items()}
+        self._fixed = {name: Own(" ".join(text.split())) for name, text in messages.items() if "{" not in text}
         self._areas = {rule.id: self._subject(rule) for rule in knowledge.rules}
         for name in messages:
             if name.startswith("area_"):
@@ -207,7 +208,8 @@ class Words:
 
     def say(self, message: str, /, **values: Any) -> Own:
         """A message of `messages.yaml` on one line."""
-        return Own(" ".join(self._messages[message].render(**values).split()))
+        fixed = self._fixed.get(message)
+        return fixed or Own(" ".join(self._messages[message].render(**values).split()))
 
     def summary(self, template: str, own: str, values: Mapping[str, Any]) -> str:
         """Summary of a card: the rule's own words if it has some, else the template's `summary` block."""
