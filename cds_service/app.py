@@ -12,7 +12,6 @@ from collections.abc import Callable
 from datetime import UTC, date, datetime
 from time import perf_counter
 from typing import TextIO
-from uuid import uuid4
 
 from flask import Flask, Response, g, request
 from structlog.typing import FilteringBoundLogger
@@ -112,7 +111,7 @@ def _add_frame(app: Flask, origins: frozenset[str], logger: FilteringBoundLogger
     def begin() -> Response | None:
         g.began = perf_counter()
         method = request.method if request.method in _METHODS else "other"
-        g.facts = {"request": str(uuid4()), "method": method}
+        g.facts = {"request": routes.new_uuid(), "method": method}
         g.client = ""
         return headers.preflight() if request.method == "OPTIONS" else None
 

@@ -59,6 +59,7 @@ class Observations:
         """`patient` decides which reference ranges fit."""
         self._reading = reading
         self._laboratory = Laboratory(reading.terms, patient)
+        self._read_date = reading.calendar.when
         self._latest = add_days(reading.as_of, 1)
         self._seen = reading.terms.seen
         self._panels_count = bool(reading.knowledge.switches["panel_counts_as_done"])
@@ -240,7 +241,7 @@ class Observations:
         )
 
     def _sample(self, observation: Observation, source: str) -> Sample:
-        when = self._reading.calendar.when(observation.effective_date_time) or self._when(observation)
+        when = self._read_date(observation.effective_date_time) or self._when(observation)
         problem = ""
         if when is None or when.precision == "year":
             when, problem = None, "undated"

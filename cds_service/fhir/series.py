@@ -59,9 +59,8 @@ def in_order(found: Iterable[Found], reading: Reading) -> Mapping[str, tuple[Mea
 def _ordered(found: Sequence[Found], calendar: Calendar) -> tuple[Measurement, ...]:
     if len(found) == 1:
         return (found[0].result,)
-    keyed = [(_recency(each, calendar), each.result) for each in found]
-    keyed.sort(key=lambda pair: pair[0], reverse=True)
-    return tuple(result for _, result in keyed)
+    newest_first = sorted(found, key=lambda each: _recency(each, calendar), reverse=True)
+    return tuple([each.result for each in newest_first])
 
 
 def _recency(each: Found, calendar: Calendar) -> tuple[date, datetime, Stamp, str, str]:
@@ -91,11 +90,12 @@ def _one_a_sample(found: Sequence[Found], reading: Reading) -> Sequence[Found]:
     """One result for each moment and class of status."""
     if len(found) == 1:
         return found
-    samples: dict[tuple[Moment, bool], list[Found]] = {}
-    for each in found:
-        samples.setdefault((_moment(each.result), each.result.status in USABLE), []).append(each)
-    if len(samples) == len(found) and not any(each.result.problem == "panel" for each in found):
+    moments = [(_moment(each.result), each.result.status in USABLE) for each in found]
+    if len(set(moments)) == len(found) and "panel" not in [each.result.problem for each in found]:
         return found
+    samples: dict[tuple[Moment, bool], list[Found]] = {}
+    for moment, each in zip(moments, found, strict=True):
+        samples.setdefault(moment, []).append(each)
     kept: list[Found] = []
     for same in samples.values():
         kept.extend(same if len(same) == 1 else _merged(same, reading))

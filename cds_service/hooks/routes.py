@@ -16,10 +16,10 @@ from collections import Counter
 from collections.abc import Callable
 from datetime import datetime
 from functools import partial
+from os import urandom
 from pathlib import Path
 from time import perf_counter
 from typing import Any
-from uuid import uuid4
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -186,8 +186,8 @@ def answer(
     facts.update(_facts_of_evaluation(evaluation))
     watch.lap("judge")
     notes = Notes(desk.silent_all)
-    cards = desk.render(evaluation, chart, _new_uuid, notes.take)
-    notes.unseen(evaluation, _new_uuid)
+    cards = desk.render(evaluation, chart, new_uuid, notes.take)
+    notes.unseen(evaluation, new_uuid)
     if desk.records:
         _record(call, patient, chart, evaluation, notes, desk)
     shown = [] if desk.silent_all else cards
@@ -248,5 +248,8 @@ def _facts_of_evaluation(evaluation: Evaluation) -> dict[str, Any]:
     }
 
 
-def _new_uuid() -> str:
-    return str(uuid4())
+def new_uuid() -> str:
+    """A random UUID (RFC 9562, version 4), as `uuid4` makes it, without the object around it."""
+    digits = urandom(16).hex()
+    variant = "89ab"[int(digits[16], 16) % 4]
+    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:]}"

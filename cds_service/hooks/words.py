@@ -8,7 +8,7 @@ A name that is missing is an error (StrictUndefined), never an empty place in a 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import date
 from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
 from pathlib import Path
@@ -209,12 +209,12 @@ class Words:
     def say(self, message: str, /, **values: Any) -> Own:
         """A message of `messages.yaml` on one line."""
         fixed = self._fixed.get(message)
-        return fixed or Own(" ".join(self._messages[message].render(**values).split()))
+        return fixed or Own(" ".join(_text(self._messages[message], values).split()))
 
-    def summary(self, template: str, own: str, values: Mapping[str, Any]) -> str:
+    def summary(self, template: str, own: str, values: dict[str, Any]) -> str:
         """Summary of a card: the rule's own words if it has some, else the template's `summary` block."""
         if own:
-            return summary_of(self._own_summaries[own].render(values))
+            return summary_of(_text(self._own_summaries[own], values))
         return summary_of(_block(self._summaries[template], "summary", values))
 
     def _bases(self, template: Template) -> Iterator[tuple[tuple[str, str], Own]]:
@@ -232,14 +232,19 @@ class Words:
         """Guideline with strength, and where others differ: the same on every card of a rule and profile."""
         return self._basis[rule.id, profile]
 
-    def detail(self, template: str, values: Mapping[str, Any]) -> str:
+    def detail(self, template: str, values: dict[str, Any]) -> str:
         """Detail of a card in Markdown: paragraphs parted by one empty line."""
         text = _block(self._details[template], "detail", values)
         return re.sub(r"\n{3,}", "\n\n", text).strip()
 
 
-def _block(template: Template, block: str, values: Mapping[str, Any]) -> str:
-    return "".join(template.blocks[block](template.new_context(dict(values))))
+def _block(template: Template, block: str, values: dict[str, Any]) -> str:
+    # Shared: the values are all there is; Jinja's own global functions are not mixed in.
+    return "".join(template.blocks[block](template.new_context(values, shared=True)))
+
+
+def _text(template: Template, values: dict[str, Any]) -> str:
+    return "".join(template.root_render_func(template.new_context(values, shared=True)))
 
 
 def reported(measurement: Measurement) -> str:

@@ -19,8 +19,8 @@ from cds_service.rules import calculated, change, precondition, quality, schedul
 from cds_service.rules.context import NOTHING, Context
 from cds_service.rules.lines import about_rule, doubt_lines
 from cds_service.rules.outcome import RANK, Doubt, Due, Evaluation, Finding, Line, Outcome, Snoozed
-from cds_service.rules.predicates import holds
-from cds_service.rules.questions import Truth
+from cds_service.rules.predicates import QUESTIONS, holds
+from cds_service.rules.questions import Questions, Truth
 from cds_service.rules.snooze import hush
 
 KINDS: dict[str, Callable[[Rule, Truth, Context], Outcome]] = {
@@ -58,9 +58,11 @@ def evaluate(  # noqa: PLR0913 - all that an evaluation depends on
     missing = _missing_basics(ctx)
     if missing == "minor":
         rules = tuple(rule for rule in rules if "minor" in rule.runs_without)
-    hushed = [ctx.traced(_one(rule, ctx, missing)) for rule in rules if rule.id in silent]
+    questions = QUESTIONS.of(knowledge)
+    hushed = [ctx.traced(_one(rule, questions, ctx, missing)) for rule in rules if rule.id in silent]
     rules = tuple(rule for rule in rules if rule.id not in silent)
-    outcomes = [ctx.traced(_one(rule, ctx, missing)) for rule in rules if rule.kind != "quality"]
+    judged = (_one(rule, questions, ctx, missing) for rule in rules if rule.kind != "quality")
+    outcomes = [ctx.traced(outcome) for outcome in judged] if traced else list(judged)
     protocols = tuple(p.key for p in knowledge.protocols if p.schedules and _in_force(p, ctx))
     needed = _needed(rules, outcomes, ctx)
     outcomes.extend(_quality([rule for rule in rules if rule.kind == "quality"], ctx, needed))
@@ -92,11 +94,11 @@ def _missing_basics(ctx: Context) -> str:
     return "" if ctx.chart.patient.sex else "sex"
 
 
-def _one(rule: Rule, ctx: Context, missing: str) -> Outcome:
+def _one(rule: Rule, questions: Questions, ctx: Context, missing: str) -> Outcome:
     try:
         if missing in ("birth date", "sex") and missing not in rule.runs_without:
             return Outcome(rule.id, "not applicable", f"{missing} not known", applies=False)
-        truth = holds(rule.applies, ctx)
+        truth = questions.of(rule.applies)(ctx)
         if truth.holds is False:
             return ctx.index.outside[rule.id]
         if truth.holds is None:

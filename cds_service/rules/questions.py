@@ -24,6 +24,9 @@ class Truth(msgspec.Struct, frozen=True, gc=False):
     doubts: tuple[Doubt, ...] = ()
 
 
+SITE = frozenset({"switch", "site_codes"})
+"""Leaves that ask nothing of the chart."""
+
 YES = Truth(True)
 NO = Truth(False)
 
@@ -59,6 +62,8 @@ class Questions:
         ((name, spec),) = tree.items() if len(tree) == 1 else (("all", [{k: v} for k, v in tree.items()]),)
         if name == "protocol":
             return self._any_protocol(spec)
+        if name in SITE:
+            return self._site(name, spec)
         return _asked_once(self._number(name, spec), self._combined(name, spec) or self._leaf(name, spec))
 
     def _combined(self, name: str, spec: Any) -> Question | None:
@@ -73,6 +78,17 @@ class Questions:
     def _leaf(self, name: str, spec: Any) -> Question:
         leaves = self._leaves
         return lambda ctx: leaves[name](spec, ctx)
+
+    def _site(self, name: str, spec: Any) -> Question:
+        """A leaf whose answer is the site's: it is the same for every chart."""
+        ask, answers = self._leaf(name, spec), list[Truth]()
+
+        def question(ctx: Context) -> Truth:
+            if not answers:
+                answers.append(ask(ctx))
+            return answers[0]
+
+        return question
 
     def _number(self, name: str, spec: Any) -> int:
         return self._numbers.setdefault(f"{name} {spec!r}", len(self._numbers))
