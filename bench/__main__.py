@@ -28,6 +28,8 @@ from cds_service.hooks.prefetch import build_expected
 from cds_service.knowledge.loader import load
 
 FLOOR = "floor"
+VARIANTS = 4
+"""Bodies of each size."""
 SMALL = "50"
 """Observations of the body that the growth is told from."""
 NAMES = ",".join(server.name for server in SERVERS if server.name != "service")
@@ -76,20 +78,20 @@ def main(sizes: str, baselines: str, rounds: int, seconds: float, callers: int, 
     click.echo(f"written to {out}")
 
 
-def make_bodies(sizes: list[int]) -> dict[str, bytes]:
-    """The bodies by number of Observations."""
-    expected = build_expected(load(), "patient-view")
-    return {str(size): build(expected, size, date.today()) for size in sizes}
+def make_bodies(sizes: list[int]) -> dict[str, list[bytes]]:
+    """Several bodies for each number of Observations."""
+    expected, today = build_expected(load(), "patient-view"), date.today()
+    return {str(size): [build(expected, size, today, variant) for variant in range(VARIANTS)] for size in sizes}
 
 
-def run(server: Server, bodies: dict[str, bytes], seconds: float, callers: int, pinned: list[str]) -> Result:
+def run(server: Server, bodies: dict[str, list[bytes]], seconds: float, callers: int, pinned: list[str]) -> Result:
     """Start a server, call it with each body, stop it."""
-    smallest = min(bodies.values(), key=len)
+    smallest = min(bodies.values(), key=lambda same: len(same[0]))
     with (
         tempfile.TemporaryDirectory() as scratch,
         running(server, smallest, environment(Path(scratch)), pinned) as started,
     ):
-        figures = {size: measure(started, body, seconds, callers) for size, body in bodies.items()}
+        figures = {size: measure(started, same, seconds, callers) for size, same in bodies.items()}
         memory = resident_mb(started.process.pid)
         return Result(server.name, server.about, started.start_ms, memory, figures)
 
@@ -147,7 +149,9 @@ def show(results: dict[str, Result], sizes: list[str]) -> None:
     console.print(table)
 
 
-def document(results: dict[str, Result], skipped: dict[str, str], bodies: dict[str, bytes]) -> dict[str, object]:
+def document(
+    results: dict[str, Result], skipped: dict[str, str], bodies: dict[str, list[bytes]]
+) -> dict[str, object]:
     """Everything as data, with what is needed to compare it with another run."""
     floor = results[FLOOR].figures
     ratios = {
@@ -158,7 +162,7 @@ def document(results: dict[str, Result], skipped: dict[str, str], bodies: dict[s
         "when": datetime.now(UTC),
         "machine": {"system": platform.platform(), "cores": os.cpu_count(), "python": platform.python_version()},
         "load": fmean(os.getloadavg()),
-        "bytes": {size: len(body) for size, body in bodies.items()},
+        "bytes": {size: len(same[0]) for size, same in bodies.items()},
         "cpu_ratio_to_floor": ratios,
         "results": results,
         "skipped": skipped,

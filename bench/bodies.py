@@ -86,14 +86,18 @@ DIAGNOSES = (
 )
 
 
-def build(expected: Sequence[Expected], observations: int, today: date) -> bytes:
-    """One request with so many Observations of about 1.4 KB each, and a chart around them that grows with them."""
-    dice = random.Random(SEED)
+def build(expected: Sequence[Expected], observations: int, today: date, variant: int = 0) -> bytes:
+    """One request with so many Observations of about 1.5 KB each, and a chart around them that grows with them.
+
+    Another `variant` has other ids, values and days.
+    """
+    dice = random.Random(SEED + variant)
+    newest = today - timedelta(days=FIRST_DRAW_DAYS_AGO + variant)
     labs = {lab.code: key for lab, key in zip(LABS, _keys(expected), strict=True)}
     made: dict[str, list[JSON]] = {}
     for number in range(observations):
         lab = LABS[number % len(LABS)]
-        day = today - timedelta(days=FIRST_DRAW_DAYS_AGO + DAYS_BETWEEN_DRAWS * (number // len(LABS)))
+        day = newest - timedelta(days=DAYS_BETWEEN_DRAWS * (number // len(LABS)))
         value = HIGH_HEMATOCRIT if number == 0 else round(lab.usual * dice.uniform(0.97, 1.03), 2)
         write = _vendor if number % 2 else _open_source
         made.setdefault(labs[lab.code], []).append(write(number, lab, value, day, dice))

@@ -8,16 +8,17 @@ import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from itertools import cycle
 from pathlib import Path
 
 import msgspec
 
-from bench.servers import Server
+from bench.servers import Server, free_port
 
-START_SECONDS = 30
+START_SECONDS = 120
 MICRO, MILLI, NANO = 1e6, 1e3, 1e-9
 WARM_UP_CALLS = 20
 WARM_UP_SECONDS = 0.5
@@ -49,14 +50,6 @@ class Running(msgspec.Struct):
     """From the start of the process to its first answer."""
 
 
-def free_port() -> int:
-    """A port on which nobody listens."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 def settle() -> list[str]:
     """Keep this process, the callers, off one core; the command that puts a server on that one.
 
@@ -72,7 +65,9 @@ def settle() -> list[str]:
 
 
 @contextmanager
-def running(server: Server, body: bytes, environment: Mapping[str, str], pinned: list[str]) -> Iterator[Running]:
+def running(
+    server: Server, bodies: Sequence[bytes], environment: Mapping[str, str], pinned: list[str]
+) -> Iterator[Running]:
     """The server, from its first answer on. Raises SkippedError if it cannot be had, RuntimeError if it fails."""
     port = free_port()
     command = [*pinned, *server.command(port)]
@@ -81,7 +76,7 @@ def running(server: Server, body: bytes, environment: Mapping[str, str], pinned:
         command, cwd=server.folder, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     try:
-        _wait(server, process, port, body)
+        _wait(server, process, port, bodies)
         yield Running(server, process, port, (time.perf_counter() - begun) * MILLI)
     finally:
         process.terminate()
@@ -92,11 +87,11 @@ def running(server: Server, body: bytes, environment: Mapping[str, str], pinned:
             process.wait()
 
 
-def _wait(server: Server, process: subprocess.Popen[bytes], port: int, body: bytes) -> None:
+def _wait(server: Server, process: subprocess.Popen[bytes], port: int, bodies: Sequence[bytes]) -> None:
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline and process.poll() is None:
         try:
-            with Caller(server, port, body) as caller:
+            with Caller(server, port, bodies) as caller:
                 caller.call()
                 return
         except ConnectionError:
@@ -107,12 +102,10 @@ def _wait(server: Server, process: subprocess.Popen[bytes], port: int, body: byt
 class Caller:
     """One caller on a kept-alive connection."""
 
-    def __init__(self, server: Server, port: int, body: bytes) -> None:
-        head = (
-            f"POST {server.path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n"
-            f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
-        )
-        self._request = head.encode() + body
+    def __init__(self, server: Server, port: int, bodies: Sequence[bytes]) -> None:
+        """`bodies` are sent in turn, so that nothing profits from seeing the same one again."""
+        head = f"POST {server.path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Type: application/json\r\n"
+        self._requests = cycle([f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body for body in bodies])
         self._socket = socket.create_connection(("127.0.0.1", port), timeout=START_SECONDS)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
@@ -124,7 +117,7 @@ class Caller:
 
     def call(self) -> bytes:
         """One hook call; the body of its answer. Raises RuntimeError if it is not 200."""
-        self._socket.sendall(self._request)
+        self._socket.sendall(next(self._requests))
         answer = http.client.HTTPResponse(self._socket, method="POST")
         answer.begin()
         content = answer.read()
@@ -145,11 +138,11 @@ class Caller:
         return taken
 
 
-def measure(running: Running, body: bytes, seconds: float, callers: int) -> Figures:
+def measure(running: Running, bodies: Sequence[bytes], seconds: float, callers: int) -> Figures:
     """Call with one caller, then with several, for so many seconds each."""
     taken: list[float] = []
     costs: list[float] = []
-    with Caller(running.server, running.port, body) as caller:
+    with Caller(running.server, running.port, bodies) as caller:
         _warm_up(caller)
         for _ in range(PARTS):
             before = cpu_seconds(running.process.pid)
@@ -162,7 +155,7 @@ def measure(running: Running, body: bytes, seconds: float, callers: int) -> Figu
         cpu_us=min(costs) * MICRO,
         p50_ms=taken[len(taken) // 2] * MILLI,
         p99_ms=taken[min(int(len(taken) * PERCENTILE), len(taken) - 1)] * MILLI,
-        per_second=_throughput(running, body, seconds, callers),
+        per_second=_throughput(running, bodies, seconds, callers),
         cards=len(cards),
     )
 
@@ -175,8 +168,8 @@ def _warm_up(caller: Caller) -> None:
             break
 
 
-def _throughput(running: Running, body: bytes, seconds: float, callers: int) -> float:
-    made = [Caller(running.server, running.port, body) for _ in range(callers)]
+def _throughput(running: Running, bodies: Sequence[bytes], seconds: float, callers: int) -> float:
+    made = [Caller(running.server, running.port, bodies) for _ in range(callers)]
     begun = time.perf_counter()
     with ThreadPoolExecutor(callers) as pool:
         counts = list(pool.map(lambda caller: len(caller.repeat(seconds)), made))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -18,6 +19,14 @@ HERE = Path(__file__).parent
 INSTALLED = HERE.parent / ".bench"
 HEALTHCHAIN = "healthchain==0.16.1"
 EXPRESS = "express@4.22.3"
+
+
+def free_port() -> int:
+    """A port on which nobody listens."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
 
 
 class SkippedError(Exception):
@@ -38,7 +47,7 @@ def environment(scratch: Path) -> Mapping[str, str]:
     """Settings of the service as it is measured: everything on, its files in `scratch`."""
     own = {
         "CDS_DATABASE_URL": f"sqlite:///{scratch / 'bench.sqlite3'}",
-        "CDS_METRICS_PORT": "0",
+        "CDS_METRICS_PORT": str(free_port()),
         "CDS_SERVER_CALLS_PER_MINUTE": "0",
     }
     return {**os.environ, **own}

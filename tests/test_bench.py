@@ -15,12 +15,14 @@ from fhir.resources.R4B import get_fhir_model_class
 from flask.testing import FlaskClient
 
 from bench.bodies import LABS, build
-from bench.load import free_port
-from bench.servers import SERVERS, SERVICE
+from bench.load import measure, running
+from bench.servers import SERVERS, SERVICE, environment, free_port
 from cds_service.hooks.prefetch import build_expected
 from cds_service.knowledge.model import Knowledge
 
 TODAY = date(2026, 3, 15)
+LIMITS = {50: 12, 200: 5, 1000: 2.5}
+"""Observations -> times the CPU of the floor: about twice what is measured (docs/performance.md)."""
 PATH = f"/cds-services/{SERVICE}"
 
 
@@ -85,3 +87,20 @@ def test_every_contender_has_its_own_port():
     for server in SERVERS:
         if server.name in commands:
             assert commands[server.name] in server.command(int(commands[server.name]))
+
+
+@pytest.mark.slow
+def test_the_service_stays_near_the_floor(knowledge, tmp_path):
+    """CPU of both in one run, so that the machine's speed does not matter; the limits leave room for its moods."""
+    expected = build_expected(knowledge, "patient-view")
+    cost = {}
+    for server in SERVERS[:3]:
+        bodies = {size: [build(expected, size, date.today(), variant) for variant in (0, 1)] for size in LIMITS}
+        with running(server, bodies[50], environment(tmp_path), []) as started:
+            for size, same in bodies.items():
+                cost[server.name, size] = min(measure(started, same, 1, 1).cpu_us for _ in range(2))
+    for size, limit in LIMITS.items():
+        ratio = cost["service", size] / cost["floor", size]
+        assert ratio < limit, f"{size} Observations: {ratio:.2f} times the floor"
+        assert cost["typed", size] < cost["floor", size]
+    assert cost["service", 1000] / cost["service", 50] < 20
