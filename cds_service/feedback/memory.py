@@ -11,7 +11,7 @@ from contextlib import closing
 from datetime import UTC, date, datetime, tzinfo
 from typing import Any
 
-from sqlalchemy import Engine, bindparam, literal_column, select
+from sqlalchemy import Engine, bindparam, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from cds_service.chart import Chart, Past, SetAside
@@ -22,6 +22,8 @@ from cds_service.knowledge.model import Knowledge, Rule
 
 MOST_WORDS = 500
 """Words of feedback about one patient that are looked at, the newest."""
+
+PATIENT = "patient"
 
 Row = tuple[Any, ...]
 
@@ -42,9 +44,9 @@ _QUERY = (
     .join(CARDS, (CARDS.c.uuid == FEEDBACK.c.card) & (CARDS.c.position == 0))
     .outerjoin(ACCEPTED, ACCEPTED.c.feedback == FEEDBACK.c.id)
     .outerjoin(SUGGESTIONS, (SUGGESTIONS.c.uuid == ACCEPTED.c.suggestion) & (SUGGESTIONS.c.card == FEEDBACK.c.card))
-    .where(FEEDBACK.c.patient == bindparam("patient"))
+    .where(FEEDBACK.c.patient == bindparam(PATIENT))
     .order_by(FEEDBACK.c.received_at.desc())
-    .limit(literal_column(str(MOST_WORDS)))
+    .limit(MOST_WORDS)
 )
 
 
@@ -55,12 +57,15 @@ class Memory:
         self._engine = engine
         query = _QUERY.compile(engine)
         self._sql = str(query)
-        self._positional = query.positional
+        self._values = query.construct_params({PATIENT: ""})
+        self._order = query.positiontup
+        """Names of the values in their order; None where the driver takes them by name."""
         self._of_driver: type[Exception] = engine.dialect.loaded_dbapi.Error
 
     def recall(self, patient: str) -> list[Row]:
         """What users said about cards of this patient, newest first; most have none. Raises UnreachableError."""
-        values = (patient,) if self._positional else {"patient": patient}
+        named = {**self._values, PATIENT: patient}
+        values = named if self._order is None else [named[name] for name in self._order]
         try:
             with closing(self._engine.raw_connection()) as connection, closing(connection.cursor()) as cursor:
                 cursor.execute(self._sql, values)
