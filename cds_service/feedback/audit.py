@@ -30,7 +30,7 @@ _SUCCESS, _MINOR_FAILURE = "0", "4"
 def records(engine: Engine, since: datetime | None, until: datetime | None) -> Iterator[Record]:
     """The audit records from `since` on and before `until`, oldest first; None: no bound.
 
-    `shown` of a rule is `shown`, `silent` or `snoozed`.
+    `shown` of a rule is `shown`, `silent` or `snoozed`; `not judged` are those that ended unknown.
     """
     wanted = select(CALLS).order_by(CALLS.c.time, CALLS.c.id).execution_options(yield_per=BATCH)
     if since:
@@ -56,6 +56,7 @@ def _record(call: Row[Any], cards: Sequence[Row[Any]]) -> Record:
         "ms": call.ms,
         "results": {name: getattr(call, name) for name in RESULTS},
         "gaps": call.gaps,
+        "not judged": call.unknown_rules.split(),
         "rules": [
             {
                 "rule": card.rule,
@@ -104,7 +105,8 @@ def audit_event(record: Record, version: str) -> Record:
 
 
 def _patient(record: Record) -> Record:
-    details = {"hook": record["hook"], "knowledge": record["knowledge"], **_gaps(record)}
+    not_judged = {"not judged": " ".join(record["not judged"])} if record["not judged"] else {}
+    details = {"hook": record["hook"], "knowledge": record["knowledge"], **_gaps(record), **not_judged}
     return {
         "what": {"identifier": {"system": PATIENT_SYSTEM, "value": record["patient"]}},
         "type": _coding("audit-entity-type", "1", "Person"),

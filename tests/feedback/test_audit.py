@@ -34,6 +34,7 @@ def a_call(number: int, **values: object) -> dict[str, object]:
         "not_applicable": 60,
         "failed": 0,
         "gaps": {"labs1": "truncated"},
+        "unknown_rules": "PSA-2 K-1",
     }
     return call | values
 
@@ -88,6 +89,7 @@ def test_a_record_tells_who_what_by_which_rules_and_how_it_ended(engine: Engine)
         "ms": 3.5,
         "results": {"findings": 2, "fine": 19, "unknown": 1, "not_applicable": 60, "failed": 0},
         "gaps": {"labs1": "truncated"},
+        "not judged": ["PSA-2", "K-1"],
         "rules": [
             {"rule": rule, "version": 3, "indicator": "warning", "card": card, "shown": shown}
             for rule, card, shown in (
@@ -118,7 +120,7 @@ def test_more_calls_than_one_batch_keep_their_cards_and_their_order(engine: Engi
 
 
 def test_as_fhir_it_is_a_valid_audit_event(engine: Engine) -> None:
-    keep(engine, [a_call(1), a_call(2, client="", failed=1, gaps={})], [a_card(1, "HCT-2")])
+    keep(engine, [a_call(1), a_call(2, client="", failed=1, gaps={}, unknown_rules="")], [a_card(1, "HCT-2")])
     events = [audit_event(record, "1.2.3") for record in records(engine, None, None)]
     for event in events:
         AuditEvent.model_validate_json(json.dumps(event))
@@ -129,6 +131,8 @@ def test_as_fhir_it_is_a_valid_audit_event(engine: Engine) -> None:
     patient, rule = first["entity"]
     assert patient["what"]["identifier"]["value"] == "a" * 64
     assert {"type": "prefetch labs1", "valueString": "truncated"} in patient["detail"]
+    assert {"type": "not judged", "valueString": "PSA-2 K-1"} in patient["detail"]
+    assert [detail["type"] for detail in second["entity"][0]["detail"]] == ["hook", "knowledge"]
     assert rule["name"] == "HCT-2"
     assert {"type": "version", "valueString": "3"} in rule["detail"]
 
