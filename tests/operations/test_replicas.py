@@ -27,7 +27,7 @@ from sqlalchemy import Table, func, select, text
 
 from cds_service.app import now_utc
 from cds_service.feedback.database import connect
-from cds_service.feedback.tables import CALLS
+from cds_service.feedback.tables import CALLS, CARDS
 from cds_service.knowledge.model import Knowledge
 from cds_service.scenarios.bundles import example_cases
 from cds_service.scenarios.run import Runner
@@ -147,6 +147,23 @@ def test_a_token_is_used_once_over_all_replicas(tmp_path, postgres, nginx, knowl
         assert second.log_lines()[-1]["refusal"] == "jti_used"
         assert second.metrics()['cds_refusals_total{reason="jti_used"}'] == 1
         assert get(both.url + VIEW, call, token(both.url + VIEW))[0] == 200
+
+
+def test_a_card_set_aside_at_one_replica_stays_away_at_the_other(tmp_path, postgres, nginx, knowledge):
+    with pair(tmp_path, postgres, nginx) as both:
+        call = body(knowledge, "three-months-due")
+        first, second = both.replicas
+        (card,) = json.loads(get(first.url + VIEW, call)[1])["cards"]
+        until(lambda: both.count(CARDS) >= 1, "the card is recorded")
+        entry = {
+            "card": card["uuid"],
+            "outcome": "overridden",
+            "outcomeTimestamp": now_utc().isoformat(),
+            "overrideReason": {"reason": next(r for r in card["overrideReasons"] if r["code"] == "not-now")},
+        }
+        assert get(f"{second.url}{VIEW}/feedback", json.dumps({"feedback": [entry]}).encode())[0] == 200
+        for url in (first.url, second.url, both.url):
+            assert json.loads(get(url + VIEW, call)[1])["cards"] == []
 
 
 class Load:
