@@ -11,7 +11,7 @@ import msgspec
 from cds_service.knowledge import overlay as site_overlay
 from cds_service.knowledge.choices import choose
 from cds_service.knowledge.model import Knowledge, Protocol, Rule
-from cds_service.knowledge.protocols import compile_protocols
+from cds_service.knowledge.protocols import compile_protocols, read_protocols
 from cds_service.knowledge.terminology import compile_terms
 from cds_service.knowledge.yaml_file import Document, KnowledgeError, Problem, read
 
@@ -36,7 +36,9 @@ def load(
     terms = compile_terms(folder, problems)
     protocols: tuple[Protocol, ...] = ()
     rules: tuple[Rule, ...] = ()
-    if terms is not None:
+    if terms is None:
+        read_protocols(folder, problems)  # what is wrong in themselves is told at once, too
+    else:
         protocols, rules = compile_protocols(folder, terms, problems)
     if terms is None or problems:
         raise KnowledgeError(problems)

@@ -70,21 +70,24 @@ def compile_protocols(
     folder: Path, terms: Terms, problems: list[Problem]
 ) -> tuple[tuple[Protocol, ...], tuple[Rule, ...]]:
     """Read all protocol files of a knowledge folder; what is wrong is appended to `problems`."""
-    definitions = read(folder / "definitions.yaml", "definitions", problems)
-    shared: dict[str, Any] = definitions.data["definitions"] if definitions else {}
-    documents = [
-        document
-        for path in sorted((folder / "protocols").glob("*.yaml"))
-        if (document := read(path, "protocol", problems)) is not None
-    ]
+    definitions, documents = read_protocols(folder, problems)
     if definitions is None or len(documents) < len(list((folder / "protocols").glob("*.yaml"))):
         return (), ()
+    shared: dict[str, Any] = definitions.data["definitions"]
     protocols = sorted((_protocol(d, shared) for d in documents), key=lambda protocol: protocol.order)
     rules = sorted((r for d in documents for r in _rules(d, shared)), key=lambda rule: rule.order)
     for document in (definitions, *documents):
         _check(document, shared, terms, {p.key for p in protocols}, {rule.id for rule in rules}, problems)
     _check_ids(documents, problems)
     return tuple(protocols), tuple(rules)
+
+
+def read_protocols(folder: Path, problems: list[Problem]) -> tuple[Document | None, list[Document]]:
+    """The definitions (None if they do not fit their schema) and the protocol files that fit theirs."""
+    definitions = read(folder / "definitions.yaml", "definitions", problems)
+    paths = sorted((folder / "protocols").glob("*.yaml"))
+    documents = [document for path in paths if (document := read(path, "protocol", problems)) is not None]
+    return definitions, documents
 
 
 def expand(tree: Any, shared: Mapping[str, Any]) -> Any:

@@ -159,6 +159,13 @@ def test_faults_of_several_files_come_together(folder: Path, broken: Broken) -> 
     }
 
 
+def test_faults_of_a_protocol_come_together_with_those_of_the_terms(broken: Broken) -> None:
+    broken("protocols/testosterone.yaml", 'above: "52.0"', "above: 52.0")
+    problems = broken("markers.yaml", '"2986-8":', '"2986-9":')
+    told = {(problem.file, problem.field) for problem in problems}
+    assert {("testosterone.yaml", "rules[1].above"), ("markers.yaml", "markers.TT.codes.2986-9")} <= told
+
+
 def test_a_broken_file_causes_no_faults_in_others(broken: Broken) -> None:
     problems = broken("markers.yaml", "name: total testosterone", "nam: total testosterone")
     assert {problem.file for problem in problems} == {"markers.yaml"}

@@ -15,7 +15,9 @@ from pathlib import Path
 import pytest
 
 from cds_service.knowledge.model import Knowledge, Milestone, Rule
+from cds_service.scenarios.bundles import example_cases
 from cds_service.scenarios.reading import read
+from cds_service.scenarios.run import Runner
 
 TOP = Path(__file__).parents[2]
 SCENARIOS = sorted((TOP / "tests" / "scenarios").glob("*.yaml"))
@@ -348,6 +350,16 @@ def test_every_id_is_in_the_reference_page_with_its_scenarios(
 @pytest.mark.parametrize("name", [name for name in IDS if name not in NO_CARD])
 def test_every_id_is_a_card_in_some_scenario(shown: set[str], name: str) -> None:
     assert name in shown
+
+
+def test_every_protocol_has_an_example_patient(knowledge: Knowledge) -> None:
+    """Protocols without a schedule are rules for everybody; those of ordering are about a draft."""
+    runner = Runner(knowledge)
+    judged = [runner.judged(case)[1] for case in example_cases()]
+    followed = {key for evaluation in judged for key in evaluation.protocols}
+    assert followed == {protocol.key for protocol in knowledge.protocols if protocol.schedules}
+    spoke = {finding.rule.protocol for evaluation in judged for finding in evaluation.findings}
+    assert "ovarian_reserve" in spoke
 
 
 # -- schedules -----------------------------------------------------------------------------------------
