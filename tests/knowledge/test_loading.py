@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -159,11 +160,20 @@ def test_faults_of_several_files_come_together(folder: Path, broken: Broken) -> 
     }
 
 
-def test_faults_of_a_protocol_come_together_with_those_of_the_terms(broken: Broken) -> None:
-    broken("protocols/testosterone.yaml", 'above: "52.0"', "above: 52.0")
-    problems = broken("markers.yaml", '"2986-8":', '"2986-9":')
-    told = {(problem.file, problem.field) for problem in problems}
-    assert {("testosterone.yaml", "rules[1].above"), ("markers.yaml", "markers.TT.codes.2986-9")} <= told
+def test_faults_of_a_protocol_come_together_with_those_of_the_terms(tmp_path: Path) -> None:
+    copy = tmp_path / "knowledge"
+    shutil.copytree(Path(loader.__file__).parent, copy)
+    for file, old, new in (
+        ("protocols/testosterone.yaml", 'above: "52.0"', "above: 52.0"),
+        ("markers.yaml", '"2986-8":', '"2986-9":'),
+    ):
+        text = (copy / file).read_text(encoding="utf-8")
+        (copy / file).write_text(text.replace(old, new), encoding="utf-8")
+    with pytest.raises(KnowledgeError) as error:
+        loader.load(copy)
+    told = str(error.value)
+    assert "testosterone.yaml:46: rules[1].above: A limit" in told
+    assert "markers.yaml:22: markers.TT.codes.2986-9: a LOINC code with the right check digit, not 2986-9" in told
 
 
 def test_a_broken_file_causes_no_faults_in_others(broken: Broken) -> None:
