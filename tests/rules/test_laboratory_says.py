@@ -60,11 +60,17 @@ def observations(body: Any) -> Iterator[dict[str, Any]]:
                 yield entry["resource"]
 
 
+def answered(case: Case, body: Any) -> Any:
+    """The cards of an answer, as they came over the wire."""
+    response = runner().client(case).post(f"/cds-services/hormone-therapy-{case.hook}", json=body)
+    return json.loads(response.data)["cards"]
+
+
 def cards(case: Case, body: Any) -> list[tuple[str, str, str]]:
     """(topic, urgency, first line) of the cards of rules that ask for no range."""
-    answer = runner().client(case).post(f"/cds-services/hormone-therapy-{case.hook}", json=body).json
+    answer = answered(case, body)
     silent = {rule.topic for rule in shipped().rules if rule.id in ASKING}
-    told = [(card["source"]["topic"]["code"], card["indicator"], card["summary"]) for card in answer["cards"]]
+    told = [(card["source"]["topic"]["code"], card["indicator"], card["summary"]) for card in answer]
     return sorted(card for card in told if card[0] not in silent)
 
 
@@ -95,5 +101,5 @@ def test_an_alarm_of_the_laboratory_is_a_line_and_no_card(flag: str) -> None:
         body = json.loads(runner().body(case))
         for observation in observations(body):
             observation["interpretation"] = [{"coding": [{"system": FLAGS, "code": flag}]}]
-        answer = runner().client(case).post("/cds-services/hormone-therapy-patient-view", json=body).json["cards"]
+        answer = answered(case, body)
         assert [f"The laboratory flagged this result {flag}." in card["detail"] for card in answer] == [told] * told
