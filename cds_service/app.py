@@ -25,7 +25,7 @@ from cds_service.log import make_logger, place_of
 from cds_service.metrics import Tally
 from cds_service.security.openness import openness
 from cds_service.settings import Settings
-from cds_service.web import pages, workbench
+from cds_service.web import chart, governance, pages, smart, workbench
 from cds_service.web.workbench import Tools
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
@@ -70,9 +70,7 @@ def create_app(  # noqa: PLR0913 - what the service is made of
     store = store or memory()
     desk = routes.make_desk(settings, knowledge, clock, store)
     app.register_blueprint(routes.make_blueprint(desk))
-    app.register_blueprint(pages.make_blueprint())
-    if tools is not None and settings.has_workbench:
-        app.register_blueprint(workbench.make_blueprint(desk, settings, tools))
+    _add_pages(app, desk, settings, tools)
     _add_errors(app)
     logger = make_logger(log or sys.stdout)
     health.add_health(app, knowledge.version, store.engine, logger)
@@ -84,6 +82,18 @@ def create_app(  # noqa: PLR0913 - what the service is made of
     _add_frame(app, frozenset(settings.origins), logger, tally)
     access.add_gate(app, settings, clock, store.engine, logger)
     return app
+
+
+def _add_pages(app: Flask, desk: routes.Desk, settings: Settings, tools: Tools | None) -> None:
+    """The pages for people, as far as the settings let them be."""
+    app.register_blueprint(pages.make_blueprint())
+    if tools is not None and settings.has_workbench:
+        app.register_blueprint(workbench.make_blueprint(desk, settings, tools))
+        app.register_blueprint(chart.make_blueprint(desk, tools))
+    if settings.smart_url:
+        app.register_blueprint(smart.make_blueprint(desk, settings))
+    if settings.governance:
+        app.register_blueprint(governance.make_blueprint(desk, settings))
 
 
 def _add_errors(app: Flask) -> None:

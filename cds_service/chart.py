@@ -227,6 +227,10 @@ class Refused(msgspec.Struct, frozen=True, gc=False):
     """Markers or areas that the resource would have told about, where that could be seen."""
     tell: bool = False
     """True if not knowing this matters to the user (unreadable), False if it is silent by design."""
+    code: tuple[str, str] = ("", "")
+    """System and code of a result whose code is not read, where its name looks like one of our markers."""
+    resembles: str = ""
+    """That marker."""
     part: bool = False
     """True for a part (a component, a second copy) of a resource that is counted elsewhere. Those without it
     and the used resources add up to `Chart.resources_in`."""

@@ -151,6 +151,11 @@ class Settings(msgspec.Struct, frozen=True):
         return self.public_url or f"http://{host}:{self.port}"
 
     @property
+    def smart_url(self) -> str:
+        """Below which the chart page is that EHRs launch; '' if it is not served."""
+        return f"{self.base_url}/smart" if self.smart_client_id else ""
+
+    @property
     def on_loopback(self) -> bool:
         """True if only programs on this machine can reach the service."""
         return check.is_loopback(self.host)
@@ -205,6 +210,8 @@ def examine(environ: Mapping[str, str]) -> tuple[Settings, list[str]]:
     settings = Settings(**values)
     if settings.governance and not settings.governance_token and not settings.on_loopback:
         problems.append("web.governance: needs web.governance_token on an address that is not loopback")
+    if settings.smart_client_id and not (settings.on_loopback or settings.public_url.startswith("https:")):
+        problems.append("smart.client_id: needs server.public_url with https on an address that is not loopback")
     return _beside(Path(environ.get("CDS_CONFIG", "")).parent, settings), problems
 
 

@@ -317,3 +317,13 @@ def test_the_chart_page_as_a_smart_app(configure):
     assert settings.smart_client_id == "5f1e-77"
     assert settings.smart_scopes == "launch patient/*.rs"
     assert settings.smart_origins == ("https://ehr.example.org",)
+    assert settings.smart_url == "http://127.0.0.1:8000/smart"
+    assert configure("").smart_url == ""
+
+
+@pytest.mark.parametrize("public_url", ["", "http://cds.example.org"])
+def test_an_app_with_a_token_in_the_browser_needs_https(configure, public_url):
+    text = f'[server]\nhost = "0.0.0.0"\npublic_url = "{public_url}"\n[smart]\nclient_id = "a"'
+    (problem,) = problems(configure, text)
+    assert problem.startswith("smart.client_id: needs server.public_url with https")
+    assert configure(text.replace(public_url or '""', public_url.replace("http", "https") or '"https://a.example"'))

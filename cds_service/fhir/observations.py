@@ -20,6 +20,7 @@ from cds_service.fhir.decoding import UnreadableError, decode, given, head_of, l
 from cds_service.fhir.laboratory import Laboratory, has_value
 from cds_service.fhir.medications import other_patient
 from cds_service.fhir.reading import NOTHING, RESULTS, UNREADABLE, Entry, Reading, source_of, unreadable
+from cds_service.fhir.resemblance import stranger
 from cds_service.fhir.resources import (
     ABSENT,
     BareConcept,
@@ -83,7 +84,7 @@ class Observations:
                 return self._keep(observation, known, self._sample(observation, source))
             strange = self._strange.get(code)
             if strange is not None:
-                return Refused(source, strange.reason, strange.detail)
+                return msgspec.structs.replace(strange, source=source)
         return self._carefully(observation, source)
 
     def report(self, report: DiagnosticReport, _: Entry) -> Refused | None:
@@ -298,10 +299,10 @@ class Observations:
         key = bytes(observation.code)
         strange = self._strange.get(key)
         if strange is not None:
-            return Refused(source, strange.reason, strange.detail)
+            return msgspec.structs.replace(strange, source=source)
         refused = self._named_otherwise(observation, source, known)
         if refused is not None and refused.reason in ("unknown_code", "denied_code"):
-            self._strange.keep(key, Refused("", refused.reason, refused.detail), len(key))
+            self._strange.keep(key, msgspec.structs.replace(refused, source=""), len(key))
         return refused
 
     def _named_otherwise(self, observation: Observation, source: str, known: Known | None) -> Refused | None:
@@ -320,7 +321,7 @@ class Observations:
         if not any(coding.system and coding.code for coding in concept.coding or ()):
             tell = observation.status not in IGNORED
             return Refused(source, "no_code", "it does not say by a code what was measured", RESULTS, tell=tell)
-        return Refused(source, "unknown_code", "its code is not among those that are read")
+        return stranger(source, observation.code, self._reading.knowledge.markers)
 
     def _panel(self, observation: Observation, source: str, markers: frozenset[str], code: str) -> Refused | None:
         inside = given(observation.component) or given(observation.has_member)

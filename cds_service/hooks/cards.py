@@ -59,10 +59,13 @@ def _forget(_uuid: str, _card: Card, _suggestions: list[JSON]) -> None:
     pass
 
 
-def make_renderer(knowledge: Knowledge, profile: str = "generic", folder: Path | None = None) -> Renderer:
+def make_renderer(
+    knowledge: Knowledge, profile: str = "generic", folder: Path | None = None, *, launch_url: str = ""
+) -> Renderer:
     """Compile the words once; the function that comes back turns an evaluation into card JSON.
 
-    `profile` is `generic` or `epic`; `folder` replaces the shipped `cards_templates/`.
+    `profile` is `generic` or `epic`; `folder` replaces the shipped `cards_templates/`; `launch_url` is where an EHR
+    launches the chart page, '' without one.
     """
     words = Words(knowledge, folder)
     sexed = frozenset(rule.id for rule in knowledge.rules if _rests_on_sex(rule, knowledge))
@@ -84,7 +87,8 @@ def make_renderer(knowledge: Knowledge, profile: str = "generic", folder: Path |
         for card in _at_most(cards, MOST_CARDS, words):
             uuid, suggestions = new_uuid(), suggest(card.tests, say=words.say, new_uuid=new_uuid, **context)
             note(uuid, card, suggestions)
-            shown.append(_json(card, suggestions, words, uuid))
+            links = _links(card, words, launch_url) if launch_url else {}
+            shown.append({**_json(card, suggestions, words, uuid), **links})
         return shown
 
     return render
@@ -159,7 +163,7 @@ def _quiet(doubts: tuple[Doubt, ...], words: Words) -> Card:
     rule = rules[speakers.pop() if len(speakers) == 1 else "UNKNOWN"]
     values = {
         **_footer(rule, words),
-        "lines": list(dict.fromkeys(words.line(line) for line in doubt_lines(_grouped(doubts, words)))),
+        "lines": list(dict.fromkeys(words.line(line) for line in doubt_lines(grouped(doubts, words)))),
         "areas": list(dict.fromkeys(words.name(doubt.area) for doubt in doubts)),
     }
     return Card(
@@ -172,7 +176,7 @@ def _quiet(doubts: tuple[Doubt, ...], words: Words) -> Card:
     )
 
 
-def _grouped(doubts: tuple[Doubt, ...], words: Words) -> tuple[Doubt, ...]:
+def grouped(doubts: tuple[Doubt, ...], words: Words) -> tuple[Doubt, ...]:
     """Doubts with one cause, a prefetch key or an entry, become one that names all that it would have brought."""
     grouped: dict[tuple[object, ...], list[Doubt]] = {}
     for doubt in doubts:
@@ -229,3 +233,13 @@ def _json(card: Card, suggestions: list[JSON], words: Words, uuid: str) -> JSON:
             {"code": reason.code, "system": reason.system, "display": reason.display} for reason in reasons
         ]
     return card_json
+
+
+def _links(card: Card, words: Words, launch_url: str) -> JSON:
+    """The link to the chart page (CDS Hooks 3.0, Link); none on the quiet card, which is about no marker."""
+    finding = (card.parts or (card,))[0].finding
+    if finding is None:
+        return {}
+    about = {"rule": finding.rule.id, **({"marker": finding.marker} if finding.marker else {})}
+    link = {"label": str(words.say("chart_link")), "url": launch_url, "type": "smart"}
+    return {"links": [{**link, "appContext": msgspec.json.encode(about).decode()}]}

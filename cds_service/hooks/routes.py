@@ -42,6 +42,7 @@ from cds_service.hooks.feedback import read_feedback
 from cds_service.hooks.prefetch import build_expected, require_enough, worth_fetching
 from cds_service.hooks.recording import Notes, results
 from cds_service.hooks.request import HookRequest, check_media, read_request
+from cds_service.hooks.unmapped import Unmapped
 from cds_service.knowledge.model import Knowledge
 from cds_service.knowledge.silent import silent_rules
 from cds_service.metrics import Watch
@@ -71,6 +72,7 @@ class Desk(msgspec.Struct, frozen=True):
     silent: frozenset[str] = frozenset()
     """Ids of rules that are recorded only."""
     silent_all: bool = False
+    unmapped: Unmapped = msgspec.field(default_factory=Unmapped)
 
 
 def make_desk(settings: Settings, knowledge: Knowledge, clock: Callable[[], datetime], store: Store) -> Desk:
@@ -79,7 +81,8 @@ def make_desk(settings: Settings, knowledge: Knowledge, clock: Callable[[], date
     Raises SettingsError if a rule that is to be silent cannot be.
     """
     services = {service.id: (service, build_expected(knowledge, service.hook)) for service in SERVICES}
-    render = make_renderer(knowledge, settings.ehr_profile)
+    launch = f"{settings.smart_url}/launch" if settings.smart_url else ""
+    render = make_renderer(knowledge, settings.ehr_profile, launch_url=launch)
     patience = Patience(settings.body_seconds, settings.port)
     client = Client(settings) if settings.fhir_deadline_ms else None
     return Desk(
@@ -178,6 +181,7 @@ def answer(
         chart = done.chart
         facts.update(fetched=done.outcomes, fetch_times=done.times)
     facts.update(_facts_of_chart(chart))
+    desk.unmapped.note(g.client, chart.refused)
     require_enough(chart, expected, call.hook)
     watch.lap("decode")
     patient = _patient(call, desk) if desk.records else ""

@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 
 from cds_service.chart import Chart, Measurement, Therapy
+from cds_service.hooks.cards import grouped
 from cds_service.hooks.words import Words, day, plain, reported
 from cds_service.knowledge.model import Knowledge
 from cds_service.knowledge.units import display_text
@@ -56,6 +57,14 @@ class Point(msgspec.Struct, frozen=True):
     """What must be said of it: inferred unit, conflict, factor because of another drug."""
 
 
+class Said(msgspec.Struct, frozen=True):
+    """A card or a finding of today, in short."""
+
+    indicator: str
+    summary: str
+    topic: str
+
+
 class Series(msgspec.Struct, frozen=True):
     """One marker over time, oldest result first."""
 
@@ -66,6 +75,8 @@ class Series(msgspec.Struct, frozen=True):
     not_plotted: tuple[Point, ...]
     limits: tuple[Limit, ...]
     band: Band | None
+    said: tuple[Said, ...]
+    """What rules say of the course of the results (a rise, say): no limit in the plot shows it."""
     needed: bool
     """True if a rule or a schedule of this patient looks at it."""
     unknown: tuple[str, ...]
@@ -99,14 +110,6 @@ class Course(msgspec.Struct, frozen=True):
     pieces: tuple[Piece, ...]
 
 
-class Said(msgspec.Struct, frozen=True):
-    """A card of this patient today, in short."""
-
-    indicator: str
-    summary: str
-    topic: str
-
-
 class ChartData(msgspec.Struct, frozen=True):
     """Everything on the page. No name and no identifier of the patient."""
 
@@ -127,6 +130,8 @@ class ChartData(msgspec.Struct, frozen=True):
     """Everything that could not be known, as sentences."""
     came_in: int = 0
     used: int = 0
+    silent: bool = False
+    """True if the whole service is silent: results are shown, and nothing is said of them."""
 
 
 def chart_data(
@@ -139,7 +144,11 @@ def chart_data(
     needed = _needed(evaluation, due, knowledge)
     specs = specs_in_force(evaluation, knowledge)
     found = [
-        _series(marker, ctx, specs.get(marker, ()), marker in needed, words)
+        msgspec.structs.replace(
+            _series(marker, ctx, specs.get(marker, ()), words),
+            needed=marker in needed,
+            said=_said(marker, evaluation),
+        )
         for marker in knowledge.markers
         if chart.measurements.get(marker)
     ]
@@ -175,8 +184,18 @@ def _needed(evaluation: Evaluation, due: Iterable[Due], knowledge: Knowledge) ->
     )
 
 
+def _said(marker: str, evaluation: Evaluation) -> tuple[Said, ...]:
+    """Findings of rules about a rise, a fall or a trend of the marker."""
+    findings = (outcome.finding for outcome in evaluation.outcomes if outcome.result == "finding")
+    return tuple(
+        Said(finding.indicator, finding.rule.title, finding.rule.id)
+        for finding in findings
+        if finding is not None and finding.marker == marker and finding.rule.kind == "change"
+    )
+
+
 def _passes_now(series: Series) -> bool:
-    return bool(series.points and series.points[-1].passed)
+    return bool(series.said or (series.points and series.points[-1].passed))
 
 
 def _first_day(course: Therapy) -> tuple[bool, date]:
@@ -186,7 +205,7 @@ def _first_day(course: Therapy) -> tuple[bool, date]:
 # -- results -----------------------------------------------------------------------------------------
 
 
-def _series(marker: str, ctx: Context, specs: Iterable[Any], needed: bool, words: Words) -> Series:
+def _series(marker: str, ctx: Context, specs: Iterable[Any], words: Words) -> Series:
     known = ctx.knowledge.markers[marker]
     results = sorted(ctx.chart.measurements[marker], key=lambda one: one.day or date.max)
     points = [_point(one, ctx, specs, words) for one in results]
@@ -199,7 +218,8 @@ def _series(marker: str, ctx: Context, specs: Iterable[Any], needed: bool, words
         not_plotted=tuple(one for one in points if not one.value),
         limits=limits,
         band=band_of(limits),
-        needed=needed,
+        said=(),
+        needed=False,
         unknown=tuple(_sentences(ctx.doubts(marker), words)),
         complete_since=max(
             (gap.complete_since for gap in ctx.chart.gaps if marker in gap.covers and gap.complete_since),
@@ -247,7 +267,7 @@ def _written(result: Measurement) -> str:
 def _course(course: Therapy, words: Words) -> Course:
     return Course(
         key=course.key,
-        name=plain(words.therapy(course)),
+        name=words.knowledge.therapies[course.key].name,
         start=course.start,
         end=course.end,
         current=course.current,
@@ -283,5 +303,7 @@ def _doubts(evaluation: Evaluation) -> Iterator[Doubt]:
 
 
 def _sentences(doubts: Iterable[Doubt], words: Words) -> list[str]:
-    """Doubts as sentences, each once."""
-    return list(dict.fromkeys(unmarked(words.line(line)) for line in doubt_lines(tuple(doubts))))
+    """Doubts as sentences, each cause once."""
+    distinct = {doubt.key(): doubt for doubt in doubts}
+    lines = doubt_lines(grouped(tuple(distinct.values()), words))
+    return list(dict.fromkeys(unmarked(words.line(line)) for line in lines))

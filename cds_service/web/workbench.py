@@ -29,16 +29,14 @@ from cds_service.hooks.routes import Desk, answer
 from cds_service.knowledge.model import Knowledge
 from cds_service.metrics import Watch
 from cds_service.settings import Settings
-from cds_service.settings_checks import is_loopback
 from cds_service.web import pages
+from cds_service.web.visitors import LOOPBACK_SERVERS, refuse_strangers
 
 _T = TypeVar("_T")
 
 RXNORM = "http://www.nlm.nih.gov/research/umls/rxnorm"
 FARTHEST = timedelta(days=3660)
 """How far from today time may be moved."""
-PROXIED = ("Forwarded", "Via", "X-Forwarded-For", "X-Forwarded-Host", "X-Real-Ip")
-LOOPBACK_SERVERS = ("http://127.0.0.1:*", "http://localhost:*")
 
 Explainer = Callable[[bytes, date], dict[str, Any]]
 """From the bytes of a hook request and a day to what `/workbench/explain` answers; ValueError if it is none."""
@@ -77,7 +75,7 @@ class _Question(msgspec.Struct, forbid_unknown_fields=True):
 def make_blueprint(desk: Desk, settings: Settings, tools: Tools) -> Blueprint:
     """The workbench over the same desk as the service itself."""
     blueprint = Blueprint("workbench", __name__)
-    blueprint.before_request(_refuse_strangers)
+    blueprint.before_request(refuse_strangers)
     drugs = drug_list(desk.knowledge)
     csp = pages.policy(connect=_fhir_origins(settings))
 
@@ -112,7 +110,7 @@ def make_blueprint(desk: Desk, settings: Settings, tools: Tools) -> Blueprint:
         if asked.service not in desk.services:
             raise HookError(404, [Problem("not-found", "service: no service of this id", "service")])
         service, expected = desk.services[asked.service]
-        noon = datetime.combine(_near(asked.as_of, today()), time(12), tzinfo=desk.zone)
+        noon = datetime.combine(near(asked.as_of, today()), time(12), tzinfo=desk.zone)
         # A walk through time is no call of an EHR: it is not kept, and what it found is neither logged nor counted.
         on_that_day = msgspec.structs.replace(desk, clock=lambda: noon, records=False)
         cards = answer(read_request(bytes(asked.request), service.hook), expected, on_that_day, {}, Watch())
@@ -121,7 +119,7 @@ def make_blueprint(desk: Desk, settings: Settings, tools: Tools) -> Blueprint:
     @blueprint.post("/workbench/explain")
     def explain() -> Response:
         asked = _body(_Question)
-        day = _near(asked.as_of, today())
+        day = near(asked.as_of, today())
         try:
             told = explainer()(bytes(asked.request), day)
         except ValueError as error:
@@ -162,7 +160,7 @@ def _fhir_origins(settings: Settings) -> Sequence[str]:
     return tuple(f"{scheme}://{place}" for scheme, place in listed) or LOOPBACK_SERVERS
 
 
-def _near(as_of: date, today: date) -> date:
+def near(as_of: date, today: date) -> date:
     """The day, if it is one to which time may be moved. Raises HookError (400)."""
     if abs(as_of - today) > FARTHEST:
         text = f"as_of: expected a day within {FARTHEST.days} days of today"
@@ -177,18 +175,3 @@ def _body(kind: type[_T]) -> _T:
         return msgspec.json.decode(request.get_data(), type=kind)
     except (msgspec.DecodeError, RecursionError) as error:
         raise HookError(400, [Problem("structure", f"body: {error}")]) from error
-
-
-# -- who may ask ---------------------------------------------------------------------------------------
-
-
-def _refuse_strangers() -> None:
-    """Raise HookError (403) unless a browser on this machine asks, for a page that came from here."""
-    own_origin = f"{request.scheme}://{request.host}"
-    foreign = request.headers.get("Origin", own_origin) != own_origin
-    if request.method != "GET" or request.path != "/":  # a link from elsewhere may open the page itself
-        foreign = foreign or request.headers.get("Sec-Fetch-Site", "same-origin") not in ("same-origin", "none")
-    proxied = any(name in request.headers for name in PROXIED)
-    if foreign or proxied or not is_loopback(urlsplit(own_origin).hostname or ""):
-        text = "the workbench answers only its own page, opened on the machine on which the service runs"
-        raise HookError(403, [Problem("forbidden", text)])

@@ -45,9 +45,9 @@ def browser() -> Iterator[Browser]:
         running.close()
 
 
-def serve(app: Flask) -> Iterator[str]:
-    """Serve an application on a free port of loopback; its address."""
-    server = make_server("127.0.0.1", 0, app, threaded=True)
+def serve(app: Flask, port: int = 0) -> Iterator[str]:
+    """Serve an application on a port of loopback, 0: a free one; its address."""
+    server = make_server("127.0.0.1", port, app, threaded=True)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     yield f"http://127.0.0.1:{server.server_port}"

@@ -4,14 +4,8 @@ from __future__ import annotations
 
 import io
 import json
-import os
-import socket
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -25,21 +19,11 @@ from cds_service.scenarios.bundles import example_cases, files
 from cds_service.scenarios.facts import Case
 from cds_service.scenarios.run import Runner
 from cds_service.settings import Settings
+from tests import real_fhir
+from tests.real_fhir import TOKEN
 
-START_SECONDS = 60
-TOKEN = "real-token-5d1f"
 NOON = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 PATHS = {service.hook: f"/cds-services/{service.id}" for service in SERVICES}
-
-SERVER = """
-base_url: {url}
-host: 127.0.0.1
-port: {port}
-data_dir: {folder}
-validation: {{inbound: "off"}}
-simulator: {{enabled: false}}
-server_auth: {{types: [bearer], tokens: [{token}]}}
-"""
 
 
 @pytest.fixture(scope="module")
@@ -55,41 +39,9 @@ def runner(knowledge) -> Runner:
 @pytest.fixture(scope="module")
 def fhir_server(cases, runner, tmp_path_factory) -> Iterator[str]:
     """Address of a FHIR server of its own process that holds the example patients and wants a token."""
-    folder = tmp_path_factory.mktemp("fhir")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    url = f"http://127.0.0.1:{port}/fhir"
-    config = folder / "settings.yaml"
-    config.write_text(SERVER.format(url=url, port=port, folder=folder, token=TOKEN))
-    command = [str(Path(sys.executable).with_name("sekmet")), "serve", "--config", str(config)]
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(command, cwd=folder, env=os.environ, stdout=log, stderr=log)
-    try:
-        _wait_for(f"{url}/metadata", process)
-        _load(url, (content for name, content in files(cases, runner) if name.startswith("patients/")))
+    patients = (content for name, content in files(cases, runner) if name.startswith("patients/"))
+    with real_fhir.serving(tmp_path_factory.mktemp("fhir"), patients) as url:
         yield url
-    finally:
-        process.terminate()
-        process.wait(timeout=START_SECONDS)
-
-
-def _wait_for(url: str, process: subprocess.Popen[bytes]) -> None:
-    end = time.monotonic() + START_SECONDS
-    while time.monotonic() < end and process.poll() is None:
-        try:
-            if requests.get(url, timeout=5).ok:
-                return
-        except requests.ConnectionError:
-            time.sleep(0.1)
-    pytest.fail("the FHIR server did not start")
-
-
-def _load(url: str, bundles: Iterator[bytes]) -> None:
-    headers = {"Content-Type": "application/fhir+json", "Authorization": f"Bearer {TOKEN}"}
-    for bundle in bundles:
-        answer = requests.post(url, data=bundle, headers=headers, timeout=60)
-        assert answer.ok, answer.text[:500]
 
 
 @pytest.fixture(scope="module")

@@ -160,6 +160,15 @@ def test_urgency_is_that_of_the_finding_where_the_rule_raises_it(data):
     assert [one.indicator for point in points for one in point.passed] == ["info", "warning"]
 
 
+def test_a_rise_below_every_limit_is_told_with_its_marker(data):
+    # 2.5 - 1.0 = 1.5 > 1.4 within the first year, both below 4.
+    told = data(on_testosterone(measurement("PSA", "1.00", 110), measurement("PSA", "2.50", 5)))
+    found = series(told, "PSA")
+    assert [marked(point) for point in found.points] == [[], []]
+    assert [(one.topic, one.indicator) for one in found.said] == [("PSA-2", "warning")]
+    assert told.series[0] is found
+
+
 def test_markers_that_are_above_a_limit_now_come_first(data):
     patient = on_testosterone(
         measurement("TT", "520", 5),
@@ -233,11 +242,9 @@ def test_gaps_are_told_once_and_with_their_marker(data):
     found = series(told, "HCT")
     assert found.complete_since == date(2026, 1, 26)
     (sentence,) = found.unknown
-    assert sentence.startswith("Hematocrit: the EHR sent only the first page")
+    assert sentence.startswith("Hematocrit: the EHR sent only the first part")
     told = data(on_testosterone(gaps=[gap("HCT", "TT")]))
-    assert [line for line in told.unknown if line.startswith("Hematocrit")] == [
-        "Hematocrit: not sent by the EHR (prefetch key key)."
-    ]
+    assert told.unknown == ("Hematocrit, total testosterone: not sent by the EHR (prefetch key key).",)
 
 
 def test_text_of_others_comes_out_as_it_is(data):

@@ -1,0 +1,136 @@
+"""The chart page as an app that EHRs launch (SMART App Launch 2, EHR launch, public client with PKCE).
+
+    GET   /smart/launch?iss=…&launch=…   where the EHR opens the app: its script goes on to the EHR's sign-in
+    GET   /smart/chart?code=…&state=…    where the EHR sends the browser back to: its script reads the chart
+    POST  /smart/view                    what that script has read: the page to show, or its data as JSON
+
+The app lives in the browser. The EHR's token never leaves it but for the FHIR server that gave it: this service
+sees the patient's resources, as in a call of a hook, and keeps nothing. Only listed FHIR servers are spoken to;
+the Content-Security-Policy holds the browser to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Annotated
+
+import msgspec
+from flask import Blueprint, Response, render_template, request
+from msgspec import Raw
+
+from cds_service.fhir.expected import Expected
+from cds_service.fhir.hosts import Hosts, take_apart
+from cds_service.hooks.errors import HookError, Problem
+from cds_service.hooks.request import check_media
+from cds_service.hooks.routes import Desk
+from cds_service.settings import Settings
+from cds_service.web import pages
+from cds_service.web.chart import EVERYTHING, HOOK, drawn, make_view, spans
+from cds_service.web.visitors import LOOPBACK_SERVERS
+
+ID = r"^[A-Za-z0-9\-.]{1,64}$"
+
+
+class Reading(msgspec.Struct, forbid_unknown_fields=True):
+    """What the script of the page has read from the EHR."""
+
+    patient: Annotated[str, msgspec.Meta(pattern=ID)]
+    pages: dict[str, list[Raw]]
+    """Prefetch key -> the resource, or the pages of the Bundle, as they came; none: it could not be had."""
+    years: str = EVERYTHING
+
+
+def make_blueprint(desk: Desk, settings: Settings) -> Blueprint:
+    """The app; its addresses are those of `settings.smart_url`."""
+    blueprint = Blueprint("smart", __name__, url_prefix="/smart")
+    hosts, view = Hosts(settings), make_view(desk)
+    sites = _sites(settings)
+    csp = pages.policy(connect=sites, ancestors=sites)
+    _, expected = next(entry for entry in desk.services.values() if entry[0].hook == HOOK)
+    told = {
+        "client": settings.smart_client_id,
+        "scopes": settings.smart_scopes,
+        "types": _types(expected),
+        "url": settings.smart_url,
+        "origins": settings.smart_origins,
+        "templates": {item.key: item.template for item in expected},
+        "most": settings.fhir_max_pages,
+        "words": pages.words()["smart"],
+    }
+
+    @blueprint.get("/launch")
+    def launch() -> Response:
+        iss = request.args.get("iss", "").rstrip("/")
+        listed = hosts.find(iss) is not None
+        response = pages.render("smart_launch.html", csp=csp, told={**told, "iss": iss if listed else ""})
+        response.status_code = 200 if listed else 403
+        return response
+
+    @blueprint.get("/chart")
+    def chart() -> Response:
+        return pages.render("smart_chart.html", csp=csp, told=told, spans=spans())
+
+    @blueprint.post("/view")
+    def show() -> Response:
+        reading = _reading(settings)
+        prefetch = {key: _whole(found) for key, found in reading.pages.items() if found}
+        today = desk.clock().astimezone(desk.zone).date()
+        data = view(reading.patient, prefetch, today)
+        if request.accept_mimetypes.best_match(("application/json", "text/html")) == "text/html":
+            html = render_template("chart_body.html", words=pages.words(), **drawn(data, reading.years))
+            return Response(html, mimetype="text/html", headers={"Vary": "Accept"})
+        return Response(msgspec.json.encode(data), mimetype="application/json", headers={"Vary": "Accept"})
+
+    return blueprint
+
+
+def _sites(settings: Settings) -> Sequence[str]:
+    """Origins of the EHRs: of their FHIR servers, and of what else the site has listed."""
+    places = (take_apart(server.url) for server in settings.fhir_servers)
+    listed = tuple(dict.fromkeys((*(place.origin for place in places if place), *settings.smart_origins)))
+    return listed if settings.fhir_servers else (*listed, *(LOOPBACK_SERVERS if settings.on_loopback else ()))
+
+
+def _types(expected: Iterable[Expected]) -> list[str]:
+    """Resource types that the app reads, for its scopes."""
+    return sorted(frozenset().union(*(item.types for item in expected)))
+
+
+def _reading(settings: Settings) -> Reading:
+    """The body of a call from the page itself. Raises HookError (400, 403, 415)."""
+    own = {f"{request.scheme}://{request.host}"}
+    if place := take_apart(settings.base_url):
+        own.add(place.origin)
+    elsewhere = request.headers.get("Sec-Fetch-Site", "same-origin") != "same-origin"
+    if elsewhere or request.headers.get("Origin", next(iter(own))) not in own:
+        raise HookError(403, [Problem("forbidden", "only the page itself may ask for its view")])
+    if "Authorization" in request.headers:
+        raise HookError(400, [Problem("forbidden", "Authorization: the EHR's token has no business here")])
+    check_media(request.headers.get("Content-Type", ""), request.headers.get("Content-Encoding", ""))
+    try:
+        reading = msgspec.json.decode(request.get_data(), type=Reading)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise HookError(400, [Problem("structure", f"body: {error}")]) from error
+    if reading.years not in spans():
+        raise HookError(400, [Problem("value", f"years: expected one of {', '.join(spans())}", "years")])
+    return reading
+
+
+class _Page(msgspec.Struct):
+    """A page of a search, its members as they came."""
+
+    link: Raw = Raw(b"[]")
+    entry: list[Raw] = []
+
+
+def _whole(found: Sequence[Raw]) -> Raw:
+    """The pages of a search as one Bundle; what is none is left to the reader, which says so."""
+    if len(found) == 1:
+        return found[0]
+    try:
+        opened = [msgspec.json.decode(page, type=_Page) for page in found]
+    except (msgspec.DecodeError, RecursionError):
+        return found[0]
+    entries = [entry for page in opened for entry in page.entry]
+    bundle = {"resourceType": "Bundle", "type": "searchset", "link": opened[-1].link, "entry": entries}
+    return Raw(msgspec.json.encode(bundle))
