@@ -184,8 +184,8 @@ def answer(
     desk.unmapped.note(g.client, chart.refused)
     require_enough(chart, expected, call.hook)
     watch.lap("decode")
-    patient = _patient(call, desk) if desk.records else ""
-    past = desk.store.past(patient, chart, desk.knowledge, desk.zone) if patient else Past()
+    patient = _patient(call, desk)
+    past = _past(patient, chart, desk)
     evaluation = evaluate(chart, desk.knowledge, as_of=as_of, hook=call.hook, past=past, silent=desk.silent)
     facts.update(_facts_of_evaluation(evaluation))
     watch.lap("judge")
@@ -197,6 +197,15 @@ def answer(
     shown = [] if desk.silent_all else cards
     facts["cards"] = len(shown)
     return shown
+
+
+def recall(call: HookRequest, chart: Chart, desk: Desk) -> Past:
+    """What users did with earlier cards about the patient of the call; nothing while that cannot be read."""
+    return _past(_patient(call, desk), chart, desk)
+
+
+def _past(patient: str, chart: Chart, desk: Desk) -> Past:
+    return desk.store.past(patient, chart, desk.knowledge, desk.zone) if patient else Past()
 
 
 def _patient(call: HookRequest, desk: Desk) -> str:

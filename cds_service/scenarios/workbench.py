@@ -6,6 +6,7 @@ from datetime import date
 
 from cds_service.explain import make_explainer
 from cds_service.hooks.prefetch import build_expected
+from cds_service.hooks.routes import Desk, recall
 from cds_service.knowledge.model import Knowledge
 from cds_service.scenarios.build import build
 from cds_service.scenarios.bundles import example_cases
@@ -27,9 +28,15 @@ def examples(knowledge: Knowledge, day: date) -> list[Example]:
     ]
 
 
-def explainer(knowledge: Knowledge, settings: Settings) -> Explainer:
-    """The explanation of an answer as this site gives it."""
-    return make_explainer(knowledge, zone=settings.zone, profile=settings.ehr_profile)
+def explainer(desk: Desk, settings: Settings) -> Explainer:
+    """The explanation of an answer as this site gives it, with what its users set aside."""
+    return make_explainer(
+        desk.knowledge,
+        zone=desk.zone,
+        profile=settings.ehr_profile,
+        recall=lambda call, chart: recall(call, chart, desk),
+        silent=desk.silent,
+    )
 
 
 TOOLS = Tools(examples, explainer)

@@ -58,7 +58,8 @@ class Tools(msgspec.Struct, frozen=True):
 
     examples: Callable[[Knowledge, date], Sequence[Example]]
     """The example patients as they would stand on a day."""
-    explainer: Callable[[Knowledge, Settings], Explainer]
+    explainer: Callable[[Desk, Settings], Explainer]
+    """The explanation of an answer over the desk of the service."""
 
 
 class _Call(msgspec.Struct, forbid_unknown_fields=True):
@@ -81,7 +82,7 @@ def make_blueprint(desk: Desk, settings: Settings, tools: Tools) -> Blueprint:
 
     @cache
     def explainer() -> Explainer:
-        return tools.explainer(desk.knowledge, settings)
+        return tools.explainer(desk, settings)
 
     @lru_cache(maxsize=1)
     def examples(day: date) -> dict[str, Example]:

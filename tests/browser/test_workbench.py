@@ -31,6 +31,8 @@ TODAY = "2026-03-16"
 AXE = (Path(__file__).parent / "vendor" / "axe.min.js").read_text("utf-8")
 WIDTHS = (320, 768, 1280)
 
+expect.set_options(timeout=20_000)  # several browsers may share few cores
+
 
 @pytest.fixture(scope="module")
 def address(knowledge: Knowledge) -> Iterator[str]:
@@ -70,7 +72,14 @@ def open_bench(browser: Browser, address: str) -> Iterator[Callable[..., Page]]:
 
 def settled(page: Page) -> None:
     """Wait until the last call was answered and explained."""
-    expect(page.locator("#answer[aria-busy=false]")).to_be_visible()
+    expect(page.locator("#answer[aria-busy=false]")).to_be_visible(timeout=60_000)
+
+
+def go_to(page: Page, day: str) -> None:
+    """Move time to a day."""
+    page.locator("#as-of").fill(day)
+    page.locator("#as-of").blur()
+    settled(page)
 
 
 def records(example: str, knowledge: Knowledge) -> Records:
@@ -266,6 +275,30 @@ def test_feedback_is_really_sent(open_bench: Callable[..., Page], address: str):
     assert "overrideReason" not in event
 
 
+def test_an_override_buys_silence_for_a_while(open_bench: Callable[..., Page]):
+    """A pending result buys 14 days: silent until 29 March, on the 30th the card is back and says so."""
+    page = open_bench("year-overdue")
+    page.clock.set_fixed_time(NOW)
+    expect(page.get_by_role("article")).to_contain_text("Yearly tests overdue")
+    page.get_by_role("button", name="Override Yearly tests overdue").click()
+    page.get_by_label("Reason").select_option(label="Result pending")
+    page.get_by_role("button", name="Override", exact=True).click()
+    expect(page.locator("#feedback li")).to_contain_text("overridden: Result pending – HTTP 200: received")
+    expect(page.get_by_role("article")).to_have_count(0)
+    settled(page)
+    aside = page.locator("#rules .group.snoozed")
+    expect(aside).to_contain_text("Set aside by a user for a while")
+    expect(aside).to_contain_text("speaks again from 2026-03-30")
+
+    go_to(page, "2026-03-29")
+    expect(page.get_by_role("article")).to_have_count(0)
+    go_to(page, "2026-03-30")
+    expect(page.get_by_role("article")).to_contain_text("Yearly tests overdue")
+    expect(page.get_by_role("article")).to_contain_text("Result pending")
+    page.get_by_role("button", name="Dismiss").click()
+    expect(page.locator("#feedback li").first).to_contain_text("not sent; only what is done today is")
+
+
 def test_the_override_form_closes_with_escape(open_bench: Callable[..., Page]):
     page = open_bench("hematocrit-high")
     toggle = page.get_by_role("button", name="Override Hematocrit")
@@ -296,9 +329,7 @@ def test_time_moves(open_bench: Callable[..., Page]):
     expect(page.locator("#as-of")).to_have_value("2026-04-16")
     expect(page.locator("#moved")).to_contain_text("31 days from now")
     assert asked == ["/workbench/call", "/workbench/explain"]
-    page.locator("#as-of").fill("2027-03-16")
-    page.locator("#as-of").blur()
-    settled(page)
+    go_to(page, "2027-03-16")
     expect(page.get_by_role("article")).to_contain_text("Yearly tests overdue")
     page.get_by_role("button", name="Today").click()
     settled(page)
@@ -314,9 +345,7 @@ def test_time_moves(open_bench: Callable[..., Page]):
 def test_the_past_knows_nothing_of_later_results(open_bench: Callable[..., Page]):
     """Hematocrit was 0.498 L/L 110 days ago and 0.552 L/L 10 days ago."""
     page = open_bench("hematocrit-high")
-    page.locator("#as-of").fill("2026-03-05")
-    page.locator("#as-of").blur()
-    settled(page)
+    go_to(page, "2026-03-05")
     expect(page.locator("#moved")).to_contain_text("later entries are left out of the chart")
     results = [
         entry["resource"]["effectiveDateTime"]
