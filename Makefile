@@ -38,7 +38,7 @@ endif
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test lint format types browser postgres nginx helm lock wheel fuzz bench clean python
+.PHONY: help run test lint format types browser postgres nginx helm lock wheel docs fuzz bench clean python
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -62,6 +62,13 @@ types: $(DEV) ## mypy
 
 wheel: $(DEV) ## build the wheel into dist/
 	@$(BIN)/python -m build --wheel --no-isolation --outdir dist
+
+docs: $(DEV) ## the documentation as a site, in site/
+	@$(BIN)/mkdocs build --quiet
+
+fuzz: $(DEV) ## a million spoilt bodies, and more calls made from the OpenAPI document
+	@$(BIN)/python -m tests.fuzz $(ARGS)
+	@FUZZ_EXAMPLES=1000 $(BIN)/pytest --quiet tests/conformance/test_openapi.py
 
 bench: $(DEV) ## speed beside baselines: ARGS="--sizes 50,200 --baselines typed --rounds 5"
 	@$(BIN)/python -m bench $(ARGS)
