@@ -1,6 +1,6 @@
 """CPU, latency and throughput of one patient-view, beside baselines, in rounds within one run.
 
-    python -m bench [--sizes 10,50,200,1000] [--baselines floor,typed,express,naive,healthchain] [--rounds 2]
+    python -m bench [--sizes 10,50,200,1000] [--baselines floor,typed,express] [--rounds 2]
 
 Each server runs alone on one core (with taskset), the callers on the others. Of all rounds the best counts: what
 else runs on the machine can only add. Trust the ratios; the figures themselves move with the machine.
@@ -24,6 +24,7 @@ from rich.table import Table
 from bench.bodies import build
 from bench.load import Figures, measure, resident_mb, running, settle
 from bench.servers import SERVERS, Server, SkippedError, environment
+from bench.tokens import verification_us
 from cds_service.hooks.prefetch import build_expected
 from cds_service.knowledge.loader import load
 
@@ -74,6 +75,11 @@ def main(sizes: str, baselines: str, rounds: int, seconds: float, callers: int, 
     show(results, list(bodies))
     for name, reason in skipped.items():
         click.echo(f"{name} skipped: {reason}")
+    for server in SERVERS:
+        if server.name in results and server.algorithm:
+            click.echo(
+                f"{server.algorithm}: {verification_us(server.algorithm):.0f} us CPU for the signature alone"
+            )
     out.write_bytes(msgspec.json.format(msgspec.json.encode(document(results, skipped, bodies)), indent=1))
     click.echo(f"written to {out}")
 
@@ -89,7 +95,7 @@ def run(server: Server, bodies: dict[str, list[bytes]], seconds: float, callers:
     smallest = min(bodies.values(), key=lambda same: len(same[0]))
     with (
         tempfile.TemporaryDirectory() as scratch,
-        running(server, smallest, environment(Path(scratch)), pinned) as started,
+        running(server, smallest, environment(server, Path(scratch)), pinned) as started,
     ):
         figures = {size: measure(started, same, seconds, callers) for size, same in bodies.items()}
         memory = resident_mb(started.process.pid)

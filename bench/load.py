@@ -11,14 +11,17 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from itertools import cycle
 from pathlib import Path
 
 import msgspec
 
-from bench.servers import Server, free_port
+from bench.servers import HERE, Server, free_port
 
 START_SECONDS = 120
+SCHEDULED = 2
+"""Kind of the CPU clocks that count in nanoseconds."""
 MICRO, MILLI, NANO = 1e6, 1e3, 1e-9
 WARM_UP_CALLS = 20
 WARM_UP_SECONDS = 0.5
@@ -73,7 +76,7 @@ def running(
     command = [*pinned, *server.command(port)]
     begun = time.perf_counter()
     process = subprocess.Popen(
-        command, cwd=server.folder, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        command, cwd=HERE.parent, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     try:
         _wait(server, process, port, bodies)
@@ -104,8 +107,9 @@ class Caller:
 
     def __init__(self, server: Server, port: int, bodies: Sequence[bytes]) -> None:
         """`bodies` are sent in turn, so that nothing profits from seeing the same one again."""
-        head = f"POST {server.path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Type: application/json\r\n"
-        self._requests = cycle([f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body for body in bodies])
+        self._bodies = cycle(bodies)
+        self._head = f"POST {server.path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Type: application/json\r\n"
+        self._authorization = partial(server.authorization, port)
         self._socket = socket.create_connection(("127.0.0.1", port), timeout=START_SECONDS)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
@@ -115,9 +119,14 @@ class Caller:
     def __exit__(self, *_: object) -> None:
         self._socket.close()
 
-    def call(self) -> bytes:
+    def request(self) -> bytes:
+        """The next request."""
+        body = next(self._bodies)
+        return f"{self._head}{self._authorization()}Content-Length: {len(body)}\r\n\r\n".encode() + body
+
+    def call(self, request: bytes | None = None) -> bytes:
         """One hook call; the body of its answer. Raises RuntimeError if it is not 200."""
-        self._socket.sendall(next(self._requests))
+        self._socket.sendall(request or self.request())
         answer = http.client.HTTPResponse(self._socket, method="POST")
         answer.begin()
         content = answer.read()
@@ -129,12 +138,11 @@ class Caller:
         """Call for so long, at least once; how long each call took, in seconds."""
         taken = []
         end = time.perf_counter() + seconds
-        before = time.perf_counter()
-        while before < end or not taken:
-            self.call()
-            after = time.perf_counter()
-            taken.append(after - before)
-            before = after
+        while not taken or time.perf_counter() < end:
+            request = self.request()
+            before = time.perf_counter()
+            self.call(request)
+            taken.append(time.perf_counter() - before)
         return taken
 
 
@@ -192,9 +200,13 @@ def _tree(pid: int) -> list[int]:
 
 
 def cpu_seconds(pid: int) -> float:
-    """User and system time of a process and its children so far; threads that have ended are not in it."""
-    tasks = (task for each in _tree(pid) for task in Path(f"/proc/{each}/task").glob("*/schedstat"))
-    return sum(int(task.read_text().split()[0]) for task in tasks) * NANO
+    """User and system time of a process and its children so far, to the nanosecond."""
+    return sum(time.clock_gettime_ns(_cpu_clock(each)) for each in _tree(pid)) * NANO
+
+
+def _cpu_clock(pid: int) -> int:
+    """The kernel's clock of a process's CPU time (clock_getcpuclockid(3))."""
+    return (~pid << 3) | SCHEDULED
 
 
 def resident_mb(pid: int) -> float:

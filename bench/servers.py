@@ -14,6 +14,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from bench.tokens import configure, token
+
 SERVICE = "hormone-therapy-patient-view"
 HERE = Path(__file__).parent
 INSTALLED = HERE.parent / ".bench"
@@ -40,16 +42,25 @@ class Server(NamedTuple):
     about: str
     command: Callable[[int], list[str]]
     path: str = f"/cds-services/{SERVICE}"
-    folder: Path = HERE.parent
+    algorithm: str = ""
+    """With which the callers sign a token for each call; '': they send none."""
+
+    def authorization(self, port: int) -> str:
+        """A header line with a token that was never used; '' for a server that asks for none."""
+        if not self.algorithm:
+            return ""
+        return f"Authorization: Bearer {token(self.algorithm, f'http://127.0.0.1:{port}{self.path}')}\r\n"
 
 
-def environment(scratch: Path) -> Mapping[str, str]:
+def environment(server: Server, scratch: Path) -> Mapping[str, str]:
     """Settings of the service as it is measured: everything on, its files in `scratch`."""
     own = {
         "CDS_DATABASE_URL": f"sqlite:///{scratch / 'bench.sqlite3'}",
         "CDS_METRICS_PORT": str(free_port()),
         "CDS_SERVER_CALLS_PER_MINUTE": "0",
     }
+    if server.algorithm:
+        own["CDS_CONFIG"] = str(configure(server.algorithm, scratch))
     return {**os.environ, **own}
 
 
@@ -93,6 +104,8 @@ SERVERS = (
     Server("floor", "Flask + orjson, no checks", _granian("bench.floor:app")),
     Server("typed", "Flask + msgspec", _granian("bench.typed:app")),
     Server("service", "this service", _service),
+    Server("es384", "this service, a token a call", _service, algorithm="ES384"),
+    Server("rs384", "this service, a token a call", _service, algorithm="RS384"),
     Server("express", "Node, express", _express),
     Server("naive", "Flask + fhir.resources", _granian("bench.naive:app")),
     Server("healthchain", "FastAPI + fhir.resources", _healthchain, f"/cds/cds-services/{SERVICE}"),

@@ -96,7 +96,7 @@ def test_the_service_stays_near_the_floor(knowledge, tmp_path):
     cost = {}
     for server in SERVERS[:3]:
         bodies = {size: [build(expected, size, date.today(), variant) for variant in (0, 1)] for size in LIMITS}
-        with running(server, bodies[50], environment(tmp_path), []) as started:
+        with running(server, bodies[50], environment(server, tmp_path), []) as started:
             for size, same in bodies.items():
                 cost[server.name, size] = min(measure(started, same, 1, 1).cpu_us for _ in range(2))
     for size, limit in LIMITS.items():

@@ -215,3 +215,13 @@ def test_nesting_without_end_is_unreadable(read):
 def test_a_name_of_a_type_does_not_reach_people_unless_it_is_a_word(read):
     value = b'{"resourceType":"Bundle","entry":[{"resource":{"resourceType":"<img src=x>"}}]}'
     assert "<img" not in repr(read(labs=value))
+
+
+def test_an_entry_that_needs_a_second_look_changes_nothing_for_the_others(read, ehr):
+    """A page of good Observations is read at one go, any other one entry by entry."""
+    results = [ehr.observation(f"o{number}", on=f"2026-0{number}-02") for number in (1, 2, 3)]
+    whole = read(labs=ehr.bundle(*results))
+    assert [str(m.value) for m in whole.measurements["HCT"]] == ["47.2"] * 3
+    for odd in (ehr.outcome("information"), ehr.observation("odd", status=5), ehr.patient(), {"resourceType": 5}):
+        for page in ([odd, *results], [*results, odd]):
+            assert read(labs=ehr.bundle(*page)).measurements == whole.measurements
