@@ -42,6 +42,7 @@ class Result(msgspec.Struct):
     name: str
     about: str
     start_ms: float
+    start_cpu_ms: float
     resident_mb: float
     figures: dict[str, Figures]
     """By number of Observations."""
@@ -99,7 +100,8 @@ def run(server: Server, bodies: dict[str, list[bytes]], seconds: float, callers:
     ):
         figures = {size: measure(started, same, seconds, callers) for size, same in bodies.items()}
         memory = resident_mb(started.process.pid)
-        return Result(server.name, server.about, started.start_ms, memory, figures)
+        start = (started.start_ms, started.start_cpu_ms)
+        return Result(server.name, server.about, *start, memory, figures)
 
 
 def better(new: Result, old: Result | None) -> Result:
@@ -110,6 +112,7 @@ def better(new: Result, old: Result | None) -> Result:
         new.name,
         new.about,
         min(new.start_ms, old.start_ms),
+        min(new.start_cpu_ms, old.start_cpu_ms),
         max(new.resident_mb, old.resident_mb),
         {size: _better(new.figures[size], old.figures[size]) for size in new.figures},
     )
@@ -147,11 +150,12 @@ def show(results: dict[str, Result], sizes: list[str]) -> None:
             )
         console.print(table)
     few, many = SMALL if SMALL in sizes else sizes[0], sizes[-1]
-    table = Table("", "start ms", "resident MB", f"CPU({many})/CPU({few})")
+    table = Table("", "start ms", "CPU of it ms", "resident MB", f"CPU({many})/CPU({few})")
     for name in (server.name for server in SERVERS if server.name in results):
         result = results[name]
         growth = result.figures[many].cpu_us / result.figures[few].cpu_us
-        table.add_row(name, f"{result.start_ms:.0f}", f"{result.resident_mb:.0f}", f"{growth:.1f}")
+        start = (f"{result.start_ms:.0f}", f"{result.start_cpu_ms:.0f}")
+        table.add_row(name, *start, f"{result.resident_mb:.0f}", f"{growth:.1f}")
     console.print(table)
 
 

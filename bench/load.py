@@ -51,6 +51,8 @@ class Running(msgspec.Struct):
     port: int
     start_ms: float
     """From the start of the process to its first answer."""
+    start_cpu_ms: float
+    """CPU of all its processes until then: on a busy machine the fairer figure."""
 
 
 def settle() -> list[str]:
@@ -80,7 +82,8 @@ def running(
     )
     try:
         _wait(server, process, port, bodies)
-        yield Running(server, process, port, (time.perf_counter() - begun) * MILLI)
+        took = time.perf_counter() - begun
+        yield Running(server, process, port, took * MILLI, cpu_seconds(process.pid) * MILLI)
     finally:
         process.terminate()
         try:

@@ -9,9 +9,14 @@ from tests.rules.conftest import chart, ctx
 
 def counted(monkeypatch, name):
     """How often a leaf is asked from now on."""
-    asked = []
+    asked: list[str] = []
     leaf = predicates.LEAVES[name]
-    monkeypatch.setitem(predicates.LEAVES, name, lambda spec, at: asked.append(spec) or leaf(spec, at))
+
+    def counting(spec, at):
+        asked.append(spec)
+        return leaf(spec, at)
+
+    monkeypatch.setitem(predicates.LEAVES, name, counting)
     return asked
 
 
