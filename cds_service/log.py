@@ -29,10 +29,13 @@ FIELDS = frozenset(
         "ms",
         "cards",
         "rules",  # ids of the rules that spoke
+        "snoozed",  # ids of those that would have, but were set aside
+        "silent",  # ids of those that would have, but the site does not show them
         "failed",  # id of each rule that raised -> exception type
         "unknown",  # number of doubts told to the user
         "gaps",  # prefetch key -> why it could not be used
         "fetched",  # prefetch key -> "ok", or why it could not be fetched from the EHR
+        "fetch_ms",  # how long the fetching took
         "refused",  # reason -> number of resources not used
         "feedback",  # number of entries of a feedback request
         "new",  # number of those that had not been delivered before

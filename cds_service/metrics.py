@@ -50,7 +50,7 @@ METRICS: Mapping[str, Metric] = {
     "cds_calls": Metric("count", ("hook", "status"), "Requests answered, by hook or other address, and status"),
     "cds_cards": Metric("count", ("hook",), "Cards shown"),
     "cds_rule_outcomes": Metric(
-        "count", ("rule", "outcome"), "How rules ended: finding, unknown or failed; fine is not counted"
+        "count", ("rule", "outcome"), "How rules ended, those that were fine or did not apply left out"
     ),
     "cds_refusals": Metric("count", ("reason",), "Requests whose caller was refused, by reason"),
     "cds_would_refuse": Metric("count", ("reason",), "Requests that report_only let through, by reason"),
@@ -60,6 +60,15 @@ METRICS: Mapping[str, Metric] = {
     "cds_records_dropped": Metric("count", (), "Records of calls that were lost, since the database took none"),
 }
 """What there is to count, by name without Prometheus' suffixes."""
+
+OUTCOMES: Mapping[str, str] = {
+    "rules": "finding",
+    "snoozed": "snoozed",
+    "silent": "silent",
+    "unknown_rules": "unknown",
+    "failed": "failed",
+}
+"""The facts of a call that name rules, and how those ended."""
 
 Name = tuple[str, ...]
 """A metric and the values of its labels, e.g. `("cds_calls", "patient-view", "200")`."""
@@ -103,8 +112,8 @@ class Tally:
                 for phase, part in facts["phases"].items():
                     self._time(("cds_call_seconds", hook, phase), part)
                 self._count(("cds_cards", hook), facts["cards"])
-            for outcome, rules in (("finding", "rules"), ("unknown", "unknown_rules"), ("failed", "failed")):
-                for rule in facts.get(rules, ()):
+            for fact, outcome in OUTCOMES.items():
+                for rule in facts.get(fact, ()):
                     self._count(("cds_rule_outcomes", rule, outcome))
             for key, kind in facts.get("gaps", {}).items():
                 self._count(("cds_prefetch_gaps", key, kind))

@@ -78,6 +78,8 @@ def test_a_call_is_counted_by_its_facts(tally, tmp_path):
         "cards": 3,
         "rules": ["A", "B"],
         "unknown_rules": ["C"],
+        "snoozed": ["E"],
+        "silent": ["F"],
         "failed": {"D": "ValueError"},
         "gaps": {"labs1": "absent"},
     }
@@ -92,6 +94,8 @@ def test_a_call_is_counted_by_its_facts(tally, tmp_path):
         ("cds_rule_outcomes", "B", "finding"): (1.0,),
         ("cds_rule_outcomes", "C", "unknown"): (1.0,),
         ("cds_rule_outcomes", "D", "failed"): (1.0,),
+        ("cds_rule_outcomes", "E", "snoozed"): (1.0,),
+        ("cds_rule_outcomes", "F", "silent"): (1.0,),
         ("cds_prefetch_gaps", "labs1", "absent"): (1.0,),
         ("cds_refusals", "expired"): (1.0,),
     }

@@ -179,7 +179,7 @@ def answer(
         done = complete(chart, call.prefetch, expected, read=read, client=desk.client, grant=grant)
         watch.lap("fetch")
         chart = done.chart
-        facts.update(fetched=done.outcomes, fetch_times=done.times)
+        facts.update(fetched=done.outcomes, fetch_times=done.times, fetch_ms=round(watch.phases["fetch"] * 1000))
     facts.update(_facts_of_chart(chart))
     desk.unmapped.note(g.client, chart.refused)
     require_enough(chart, expected, call.hook)
@@ -258,6 +258,8 @@ def _facts_of_evaluation(evaluation: Evaluation) -> dict[str, Any]:
         "failed": {outcome.rule: outcome.failed for outcome in unknown if outcome.failed},
         "unknown": len(evaluation.doubts),
         "unknown_rules": [outcome.rule for outcome in unknown if not outcome.failed],
+        "snoozed": [snoozed.finding.rule.id for snoozed in evaluation.snoozed],
+        "silent": [finding.rule.id for finding in evaluation.silent],
     }
 
 

@@ -115,9 +115,9 @@ def test_a_tab_clicked_again_in_the_sandbox_sends_no_drafts(client, make_call):
 def test_today_is_the_day_at_the_site(knowledge, make_call, monkeypatch, zone, clock, day):
     seen = []
 
-    def spy(chart, knowledge, *, as_of, hook):
+    def spy(chart, knowledge, *, as_of, hook, **more):
         seen.append((as_of.isoformat(), hook))
-        return evaluate(chart, knowledge, as_of=as_of, hook=hook)
+        return evaluate(chart, knowledge, as_of=as_of, hook=hook, **more)
 
     monkeypatch.setattr(routes, "evaluate", spy)
     app = create_app(Settings(time_zone=zone), knowledge=knowledge, clock=lambda: clock)

@@ -162,8 +162,10 @@ def test_a_card_set_aside_at_one_replica_stays_away_at_the_other(tmp_path, postg
             "overrideReason": {"reason": next(r for r in card["overrideReasons"] if r["code"] == "not-now")},
         }
         assert get(f"{second.url}{VIEW}/feedback", json.dumps({"feedback": [entry]}).encode())[0] == 200
-        for url in (first.url, second.url, both.url):
-            assert json.loads(get(url + VIEW, call)[1])["cards"] == []
+        for replica in both.replicas:
+            assert json.loads(get(replica.url + VIEW, call)[1])["cards"] == []
+            assert replica.log_lines()[-1]["snoozed"] == ["MISS-male_trt"]
+        assert json.loads(get(both.url + VIEW, call)[1])["cards"] == []
 
 
 class Load:
