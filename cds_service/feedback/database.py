@@ -24,7 +24,7 @@ from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.pool import QueuePool
 
 from cds_service.feedback.errors import DatabaseError, UnreachableError
-from cds_service.feedback.tables import REVISION, SECRETS, metadata
+from cds_service.feedback.tables import GENERATION_DIGITS, REVISION, SECRETS, metadata
 
 DEFAULT_URL = "sqlite:///cds-service.sqlite3"
 MIGRATIONS = Path(__file__).with_name("migrations")
@@ -104,13 +104,14 @@ def writing(engine: Engine) -> Iterator[Connection]:
 def upgrade(engine: Engine) -> bool:
     """Bring the tables up to date; True if anything was to do. Raises DatabaseError.
 
+    Tables of a later version that this one can work on are left as they are: two versions then run side by side.
     Several processes may do so at once: the first one works, the others wait for it and find nothing to do.
     """
     try:
         with writing(engine) as connection:
             if connection.dialect.name == "postgresql":
                 connection.execute(text("SET LOCAL statement_timeout = 0"))  # a migration may take its time
-            if _revision(connection) == REVISION:
+            if _serves(_revision(connection)):
                 return False
             _migrate(connection)
             _make_key(connection)
@@ -129,13 +130,13 @@ def create(engine: Engine) -> None:
 
 
 def check(engine: Engine) -> None:
-    """Raise DatabaseError if the tables are not those of this version, UnreachableError if nobody can tell."""
+    """Raise DatabaseError if this version cannot work on the tables, UnreachableError if nobody can tell."""
     try:
         with engine.connect() as connection:
             found = _revision(connection)
     except (SQLAlchemyError, OSError) as error:
         raise UnreachableError(f"database: cannot be read ({_reason(error)})") from error
-    if found != REVISION:
+    if not _serves(found):
         raise DatabaseError(
             f"database: has {f'the tables of revision {found}' if found else 'no tables yet'}, this version of the "
             f"service needs {REVISION}: run cds-service database upgrade"
@@ -163,6 +164,11 @@ def _revision(connection: Connection) -> str:
     if not inspect(connection).has_table("alembic_version"):
         return ""
     return connection.execute(text("SELECT version_num FROM alembic_version")).scalar() or ""
+
+
+def _serves(revision: str) -> bool:
+    """True for the tables of this version, and for those of a later one that only added to them (`tables.py`)."""
+    return revision >= REVISION and revision[:GENERATION_DIGITS] == REVISION[:GENERATION_DIGITS]
 
 
 def _migrate(connection: Connection) -> None:

@@ -1,6 +1,8 @@
 """The tables: one row a call, a card, a suggested test, a word of feedback; tokens seen; the key of the hashes.
 
-A change here needs a migration (`migrations/versions/`) and its id as `REVISION`; a test compares the two.
+A change here needs a migration (`migrations/versions/`) and its id as `REVISION`; a test compares the two. The
+first two digits of an id are its generation: within one, a migration only adds what an older version of the service
+can leave alone (a table, a column with a default, an index), so that old and new ones run on the same tables.
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ from sqlalchemy import (
 
 REVISION = "0002"
 """The newest migration: what it leaves behind is these tables."""
+GENERATION_DIGITS = 2
 
 
 class Utc(TypeDecorator[datetime]):
