@@ -234,6 +234,19 @@ def test_a_dripping_server_does_not_hold_calls_up(keys, key_server, problems):
     assert problems == ["took more than 5 seconds"]
 
 
+def test_an_endless_answer_is_cut_off(keys, key_server, problems):
+    def pour(handler):
+        handler.send_response(200)
+        handler.end_headers()
+        while True:
+            handler.wfile.write(b" " * 4096)
+
+    key_server.answer = pour
+    assert keys.find(KID) is None
+    settle()
+    assert problems == ["more than 65536 bytes"]
+
+
 def test_no_proxy_and_no_password_of_the_machine(keys, key_server, monkeypatch, tmp_path):
     seen = []
 
