@@ -38,7 +38,7 @@ endif
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test lint format types browser postgres nginx helm lock wheel docs fuzz bench clean python
+.PHONY: help run test lint format types browser postgres nginx helm lock wheel docs fuzz soak mutants bench clean python
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -70,6 +70,15 @@ fuzz: $(DEV) ## a million spoilt bodies, and more calls made from the OpenAPI do
 	@$(BIN)/python -m tests.fuzz $(ARGS)
 	@FUZZ_EXAMPLES=1000 $(BIN)/pytest --quiet tests/conformance/test_openapi.py
 
+soak: $(DEV) ## half an hour of calls at 80 % of the capacity: ARGS="--minutes 5 --rate 20 --workers 2"
+	@$(BIN)/python -m tests.soak $(ARGS)
+
+# Names of mutants, such as cds_service.knowledge.units*, make it shorter. It works in mutants/, afresh each time.
+mutants: $(DEV) ## change the rules, units and dates in small ways: each change should fail a test
+	@rm -rf mutants
+	@$(BIN)/mutmut run $(ARGS)
+	@$(BIN)/mutmut results
+
 bench: $(DEV) ## speed beside baselines: ARGS="--sizes 50,200 --baselines typed --rounds 5"
 	@$(BIN)/python -m bench $(ARGS)
 
@@ -86,7 +95,7 @@ lock: ## write the lock files anew (needs uv); ARGS=--upgrade for newer versions
 
 clean: ## remove the environment, caches and built files
 	@! $(IS_VENV) || rm -rf $(VENV)
-	@rm -rf dist .bench bench.json .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	@rm -rf dist .bench bench.json mutants .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 python:
