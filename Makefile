@@ -30,11 +30,14 @@ LOCKED := --quiet --require-hashes --only-binary=:all: --requirement
 PROJECT := --quiet --no-deps --no-build-isolation --editable .
 ifdef UV
 CREATE_VENV = uv venv --quiet --no-project --python "$(PY)" $(VENV)
-INSTALL = uv pip install --python $(BIN)/python
+INSTALL = uv pip install --compile-bytecode --python $(BIN)/python
 else
 CREATE_VENV = "$(PY)" -m venv $(VENV)
 INSTALL = $(BIN)/python -m pip --disable-pip-version-check install
 endif
+
+# The service and the tests start Python many times: compiled once, each start takes a fraction.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
