@@ -7,9 +7,11 @@ import shutil
 import socket
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 LIKELY = "/usr/lib/postgresql"
 ACCOUNT = "postgres"
@@ -24,9 +26,26 @@ def binaries() -> Path | None:
     return found[-1].parent if found else Path(on_path).resolve().parent if on_path else None
 
 
+class Cluster(NamedTuple):
+    """A running server, which may be stopped and started again."""
+
+    address: str
+    """`host:port`."""
+    start: Callable[[], None]
+    stop: Callable[[], None]
+
+
 @contextmanager
 def server(programs: Path) -> Iterator[str]:
-    """A running server; gives `host:port`. It does not run as root, so root gives it to the account postgres."""
+    """A running server; gives `host:port`."""
+    with cluster(programs) as running:
+        yield running.address
+
+
+@contextmanager
+def cluster(programs: Path, **settings: str) -> Iterator[Cluster]:
+    """A running server, with `settings` beside ours. It does not run as root, so root gives it to the account
+    postgres."""
     folder = Path(tempfile.mkdtemp(prefix="cds-postgres-"))
     as_account = ["runuser", "-u", ACCOUNT, "--"] if os.geteuid() == 0 else []
     if as_account:
@@ -46,13 +65,16 @@ def server(programs: Path) -> Iterator[str]:
 
     try:
         run(f"{programs}/initdb", "--pgdata", str(data), "--username", ACCOUNT, "--auth", "trust", "--no-sync")
-        told = " ".join(f"-c {name}={value}" for name, value in (SETTINGS | place).items())
+        told = " ".join(f"-c {name}={value}" for name, value in (SETTINGS | place | settings).items())
         log = str(folder / "log")
-        run(f"{programs}/pg_ctl", "--pgdata", str(data), "--options", told, "--log", log, "--wait", "start")
+        control = (f"{programs}/pg_ctl", "--pgdata", str(data), "--wait")
+        start = partial(run, *control, "--options", told, "--log", log, "start")
+        stop = partial(run, *control, "--mode", "immediate", "stop")
+        start()
         try:
-            yield f"127.0.0.1:{port}"
+            yield Cluster(f"127.0.0.1:{port}", start, stop)
         finally:
-            run(f"{programs}/pg_ctl", "--pgdata", str(data), "--mode", "immediate", "--wait", "stop")
+            stop()
     finally:
         shutil.rmtree(folder)
 

@@ -16,6 +16,8 @@ from typing import Any, NamedTuple
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
+import pytest
+
 import cds_service
 
 TOP = Path(cds_service.__file__).parents[1]
@@ -55,6 +57,15 @@ class Running(NamedTuple):
         """Ask it to leave, as a service manager does; its exit code."""
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(PATIENCE)
+
+
+def needed(found: Any, words: str) -> Any:
+    """What a test needs of the machine; without it the test is skipped by name, and fails where CI=true."""
+    if found:
+        return found
+    if os.environ.get("CI") == "true":
+        pytest.fail(words)
+    pytest.skip(words)
 
 
 def free_ports(number: int) -> list[int]:

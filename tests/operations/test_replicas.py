@@ -19,7 +19,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from uuid import uuid4
 
 import pytest
@@ -32,22 +32,13 @@ from cds_service.knowledge.model import Knowledge
 from cds_service.scenarios.bundles import example_cases
 from cds_service.scenarios.run import Runner
 from tests.feedback.postgres import ACCOUNT, binaries, server
-from tests.operations.running import TOP, Running, free_ports, get, serving, status, until
+from tests.operations.running import TOP, Running, free_ports, get, needed, serving, status, until
 from tests.security import ehr
 
 pytestmark = pytest.mark.slow
 
 VIEW = "/cds-services/hormone-therapy-patient-view"
 CONF = TOP / "deploy" / "compose" / "nginx.conf"
-
-
-def needed(found: Any, words: str) -> Any:
-    """What a test needs of the machine; without it the test is skipped by name, and fails where CI=true."""
-    if found:
-        return found
-    if os.environ.get("CI") == "true":
-        pytest.fail(words)
-    pytest.skip(words)
 
 
 @pytest.fixture(scope="module")
