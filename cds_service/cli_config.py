@@ -21,6 +21,7 @@ import click
 
 from cds_service.app import knowledge_of, now_utc
 from cds_service.feedback.errors import DatabaseError, UnreachableError
+from cds_service.hooks.wording import wording_of
 from cds_service.knowledge.review import warnings
 from cds_service.knowledge.yaml_file import KnowledgeError
 from cds_service.metrics import FOLDER
@@ -78,6 +79,7 @@ def examined(environ: Mapping[str, str]) -> Iterator[Remark]:
     except SettingsError as error:
         yield from (Remark("error", problem) for problem in error.problems)
     yield from _addresses(settings)
+    yield from _of_words(settings)
     yield from map(_of_client, settings.clients)
     yield from _servers(settings)
     yield _of_database(settings)
@@ -103,6 +105,16 @@ def _addresses(settings: Settings) -> Iterator[Remark]:
         yield Remark("warning", "server.public_url: http; patients' data would cross the network in the clear")
     if "*" in settings.origins and not settings.on_loopback:
         yield Remark("warning", "server.cors_origins: pages of any origin may call")
+
+
+def _of_words(settings: Settings) -> Iterator[Remark]:
+    try:
+        wording_of(settings)
+    except SettingsError as error:
+        yield from (Remark("error", problem) for problem in error.problems)
+        return
+    if settings.words_folder:
+        yield Remark("ok", f"words of {settings.words_folder} on cards")
 
 
 def _of_client(client: Client) -> Remark:

@@ -23,6 +23,7 @@ from cds_service import __version__
 from cds_service.app import knowledge_of, now_utc
 from cds_service.cli_database import upgrade_database
 from cds_service.hooks.discovery import SERVICES
+from cds_service.hooks.wording import wording_of
 from cds_service.knowledge.silent import silent_rules
 from cds_service.metrics import FOLDER
 from cds_service.security.openness import openness
@@ -55,6 +56,7 @@ def serve(host: str | None, port: int | None, workers: int) -> None:
     warnings = openness(settings)
     knowledge = knowledge_of(settings, now_utc().astimezone(settings.zone).date())
     silent_rules(settings, knowledge)
+    wording_of(settings)
     _require_free(settings.host, settings.port)
     upgrade_database(settings.database_url)  # the workers only look whether that was done
     with ExitStack() as stack:

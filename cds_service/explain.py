@@ -34,6 +34,7 @@ from cds_service.hooks.cards import make_renderer
 from cds_service.hooks.errors import HookError
 from cds_service.hooks.prefetch import build_expected, require_enough
 from cds_service.hooks.request import HookRequest, read_request
+from cds_service.hooks.wording import Wording
 from cds_service.hooks.words import Words
 from cds_service.knowledge.in_words import in_words
 from cds_service.knowledge.model import HookName, Knowledge, Rule
@@ -80,13 +81,14 @@ def make_explainer(
     profile: str = "generic",
     recall: Recall = lambda _request, _chart: Past(),
     silent: frozenset[str] = frozenset(),
+    wording: Wording | None = None,
 ) -> Callable[[bytes, date], Data]:
     """Compile the words once; the function that comes back explains the answer to a hook request on a day.
 
     It raises ExplainError.
     """
-    render = make_renderer(knowledge, profile)
-    words = Words(knowledge)
+    render = make_renderer(knowledge, profile, wording)
+    words = Words(knowledge, wording)
 
     def explain(body: bytes, as_of: date) -> Data:
         request = _read(body)

@@ -49,6 +49,9 @@ a table. `load` reports all mistakes at once, each with the file and the field.
     [knowledge]
     guideline = ""                guideline that the site follows (switch `guideline`); "": the shipped choice
     overlay = ""                  file with the site's own changes and codes; a relative path starts at this file
+    [words]
+    folder = ""                   folder with the site's own words for cards; a relative path starts at this file
+    locale = "en"                 how numbers and dates are written on cards
     [web]
     workbench = true              the page that plays an EHR; only ever on a loopback host without a public_url
     governance = false            true: the governance page
@@ -137,6 +140,8 @@ class Settings(msgspec.Struct, frozen=True):
     ehr_profile: Profile = "generic"
     guideline: str = ""
     overlay: str = ""
+    words_folder: str = ""
+    words_locale: str = "en"
     workbench: bool = True
     governance: bool = False
     governance_token: str = ""
@@ -221,8 +226,8 @@ def _beside(folder: Path, settings: Settings) -> Settings:
         msgspec.structs.replace(client, jwks_file=str(folder / client.jwks_file)) if client.jwks_file else client
         for client in settings.clients
     )
-    overlay = str(folder / settings.overlay) if settings.overlay else ""
-    return msgspec.structs.replace(settings, clients=clients, overlay=overlay)
+    overlay, words = (str(folder / path) if path else "" for path in (settings.overlay, settings.words_folder))
+    return msgspec.structs.replace(settings, clients=clients, overlay=overlay, words_folder=words)
 
 
 def _typed(text: str, expected: Check) -> Any:

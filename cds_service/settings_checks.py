@@ -116,6 +116,7 @@ SITES = Check(
 )
 CLIENT_ID = _matching(r"[\x21-\x7e]*", 'the client id that the EHR has given, or ""')
 SCOPES = _matching(r"|[\x21\x23-\x5b\x5d-\x7e]+( [\x21\x23-\x5b\x5d-\x7e]+)*", 'scopes parted by one space, or ""')
+LOCALE = _matching(r"[a-z]{2}(-[A-Z]{2})?", 'a locale of cards_templates/locales.yaml, such as "de" or "en-GB"')
 RULE_IDS = Check(
     lambda value: _are(value, lambda item: isinstance(item, str) and item != ""), "a list of rule ids", tuple
 )
@@ -141,6 +142,7 @@ SECTIONS: Mapping[str, Mapping[str, str]] = {
     "metrics": {"host": "metrics_host", "port": "metrics_port"},
     "ehr": {"profile": "ehr_profile"},
     "knowledge": {"guideline": "guideline", "overlay": "overlay"},
+    "words": {"folder": "words_folder", "locale": "words_locale"},
     "web": {name: name for name in ("workbench", "governance", "governance_token")},
     "smart": {name: f"smart_{name}" for name in ("client_id", "scopes", "origins")},
 }
@@ -171,6 +173,8 @@ CHECKS: Mapping[str, Check] = {
     "ehr_profile": one_of("generic", "epic"),
     "guideline": WORD,
     "overlay": PATH,
+    "words_folder": PATH,
+    "words_locale": LOCALE,
     "workbench": YES_NO,
     "governance": YES_NO,
     "governance_token": SECRET,

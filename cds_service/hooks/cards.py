@@ -7,13 +7,13 @@ quiet card.
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, Protocol
 
 import msgspec
 
 from cds_service.chart import Chart, Condition, Draft, Measurement, Order, Procedure, Therapy
 from cds_service.hooks.suggestions import JSON, suggest
+from cds_service.hooks.wording import Wording
 from cds_service.hooks.words import Own, Words
 from cds_service.knowledge.model import Knowledge, Rule
 from cds_service.knowledge.needs import named
@@ -60,14 +60,14 @@ def _forget(_uuid: str, _card: Card, _suggestions: list[JSON]) -> None:
 
 
 def make_renderer(
-    knowledge: Knowledge, profile: str = "generic", folder: Path | None = None, *, launch_url: str = ""
+    knowledge: Knowledge, profile: str = "generic", wording: Wording | None = None, *, launch_url: str = ""
 ) -> Renderer:
     """Compile the words once; the function that comes back turns an evaluation into card JSON.
 
-    `profile` is `generic` or `epic`; `folder` replaces the shipped `cards_templates/`; `launch_url` is where an EHR
+    `profile` is `generic` or `epic`; `wording` None: the words as they are shipped; `launch_url` is where an EHR
     launches the chart page, '' without one.
     """
-    words = Words(knowledge, folder)
+    words = Words(knowledge, wording)
     sexed = frozenset(rule.id for rule in knowledge.rules if _rests_on_sex(rule, knowledge))
 
     def render(

@@ -43,6 +43,7 @@ from cds_service.hooks.prefetch import build_expected, require_enough, worth_fet
 from cds_service.hooks.recording import Notes, results
 from cds_service.hooks.request import HookRequest, check_media, read_request
 from cds_service.hooks.unmapped import Unmapped
+from cds_service.hooks.wording import Wording, shipped, wording_of
 from cds_service.knowledge.model import Knowledge
 from cds_service.knowledge.silent import silent_rules
 from cds_service.metrics import Watch
@@ -72,17 +73,19 @@ class Desk(msgspec.Struct, frozen=True):
     silent: frozenset[str] = frozenset()
     """Ids of rules that are recorded only."""
     silent_all: bool = False
+    wording: Wording = msgspec.field(default_factory=shipped)
     unmapped: Unmapped = msgspec.field(default_factory=Unmapped)
 
 
 def make_desk(settings: Settings, knowledge: Knowledge, clock: Callable[[], datetime], store: Store) -> Desk:
     """Build the prefetch templates of all services and compile the words of the cards, once.
 
-    Raises SettingsError if a rule that is to be silent cannot be.
+    Raises SettingsError if a rule that is to be silent cannot be, or if the site's words are at fault.
     """
     services = {service.id: (service, build_expected(knowledge, service.hook)) for service in SERVICES}
     launch = f"{settings.smart_url}/launch" if settings.smart_url else ""
-    render = make_renderer(knowledge, settings.ehr_profile, launch_url=launch)
+    wording = wording_of(settings)
+    render = make_renderer(knowledge, settings.ehr_profile, wording, launch_url=launch)
     patience = Patience(settings.body_seconds, settings.port)
     client = Client(settings) if settings.fhir_deadline_ms else None
     return Desk(
@@ -96,6 +99,7 @@ def make_desk(settings: Settings, knowledge: Knowledge, clock: Callable[[], date
         client,
         silent=silent_rules(settings, knowledge),
         silent_all=settings.silent_all,
+        wording=wording,
     )
 
 

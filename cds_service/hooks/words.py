@@ -11,13 +11,12 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from datetime import date
 from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
-from pathlib import Path
 from typing import Any
 
-import yaml
 from jinja2 import Environment, FunctionLoader, StrictUndefined, Template
 
 from cds_service.chart import Condition, Draft, Measurement, Therapy, When
+from cds_service.hooks.wording import ISO, Wording, shipped
 from cds_service.knowledge.model import Knowledge, Rule
 from cds_service.knowledge.units import for_display, normalise_unit
 from cds_service.knowledge.vocabulary import Evidence
@@ -27,8 +26,6 @@ LONGEST_SUMMARY = 139
 LONGEST_FOREIGN = 100
 MOST_DIGITS = 20
 """Digits before or after the point beyond which a number is written with an exponent."""
-
-INCLUDE = re.compile(r'{% include "([a-z]+\.md)" %}\n')
 
 PRECISION = {"year": 4, "month": 7}
 """Characters of an ISO date that were written."""
@@ -81,23 +78,23 @@ def summary_of(text: str) -> str:
     return plain(text, LONGEST_SUMMARY)
 
 
-def _print(value: object) -> str:
-    return value if isinstance(value, Own) else escape(str(value))
-
-
 class Words:
-    """Templates and messages of one folder, bound to the knowledge that they speak of."""
+    """The words of a site, bound to the knowledge that they speak of."""
 
-    def __init__(self, knowledge: Knowledge, folder: Path | None = None) -> None:
-        """Compile everything; a broken template stops the start."""
+    def __init__(self, knowledge: Knowledge, wording: Wording | None = None) -> None:
+        """Compile everything; a broken template stops the start. `wording` None: the words as they are shipped."""
         self.knowledge = knowledge
-        self.folder = folder or templates_folder()
-        detail = self._environment(_print)
-        summary = self._environment(lambda value: value if isinstance(value, Own) else plain(str(value)))
-        names = [path.name for path in self.folder.glob("*.md")]
+        self.wording = wording or shipped()
+        locale = self.wording.locale
+        self.day: Callable[[Any], Own] = day if locale == ISO else lambda when: Own(locale.date(day(when)))
+        self._digits: Callable[[str], str] = str if locale == ISO else locale.number
+        self._rest: dict[int, str] = {}
+        detail = self._environment(self._print)
+        summary = self._environment(lambda value: value if isinstance(value, Own) else plain(self._shown(value)))
+        names = self.wording.templates
         self._details = {name.removesuffix(".md"): detail.get_template(name) for name in names}
         self._summaries = {name.removesuffix(".md"): summary.get_template(name) for name in names}
-        messages = yaml.safe_load((self.folder / "messages.yaml").read_text(encoding="utf-8"))
+        messages = self.wording.messages
         self._messages = {name: detail.from_string(text) for name, text in messages.items()}
         self._fixed = {name: Own(" ".join(text.split())) for name, text in messages.items() if "{" not in text}
         self._areas = {rule.id: self._subject(rule) for rule in knowledge.rules}
@@ -109,14 +106,15 @@ class Words:
         self._basis = dict(self._bases(detail.get_template("basis.md")))
         self._own_summaries = {text: summary.from_string(text) for text in own}
 
-    def _source(self, name: str) -> str:
-        """A template with those that it includes put in their places: an include costs as much as a small card."""
-        text = (self.folder / name).read_text(encoding="utf-8")
-        return INCLUDE.sub(lambda match: self._source(match[1]), text)
+    def _print(self, value: object) -> str:
+        return value if isinstance(value, Own) else escape(self._shown(value))
+
+    def _shown(self, value: object) -> str:
+        return self._digits(str(value)) if isinstance(value, Decimal) else str(value)
 
     def _environment(self, printer: Callable[[Any], str]) -> Environment:
         environment = Environment(
-            loader=FunctionLoader(self._source),
+            loader=FunctionLoader(self.wording.source),
             undefined=StrictUndefined,
             finalize=printer,
             trim_blocks=True,
@@ -128,15 +126,17 @@ class Words:
             as_reported=self.as_reported,
             clock=clock,
             code=as_code,
-            day=day,
-            decimals=decimals,
+            day=self.day,
+            decimals=self.decimals,
             limit=self.limit,
             name=self.name,
             number=self.number,
             own=Own,
+            phrase=self.phrase,
+            recognised=self.recognised,
             reported=reported,
             sentence=self.sentence,
-            some=some,
+            some=self.some,
             therapy=self.therapy,
             unit=lambda marker: Own(self.knowledge.markers[marker].unit_display),
             value=self.value,
@@ -149,12 +149,12 @@ class Words:
     def number(self, value: Decimal, marker: str) -> Own:
         """A canonical value at the marker's display precision with its unit: `54.0 %`."""
         known = self.knowledge.markers[marker]
-        return Own(f"{_written(for_display(known, value))} {known.unit_display}".strip())
+        return Own(f"{self._digits(_written(for_display(known, value)))} {known.unit_display}".strip())
 
     def limit(self, value: Decimal, marker: str) -> Own:
         """A limit with its unit, without zeros that say nothing: `54 %`."""
         known = self.knowledge.markers[marker]
-        return Own(f"{_written(for_display(known, value).normalize())} {known.unit_display}".strip())
+        return Own(f"{self._digits(_written(for_display(known, value).normalize()))} {known.unit_display}".strip())
 
     def value(self, measurement: Measurement) -> Own:
         """A result as it is compared: `55.2 %`, `>150 ng/dL`."""
@@ -187,18 +187,46 @@ class Words:
 
     def therapy(self, course: Therapy | Draft) -> str:
         """Agent and form of a course or draft."""
-        return course.agent if course.form == "unknown" else f"{course.agent} ({course.form})"
+        return course.agent if course.form == "unknown" else f"{course.agent} ({self.phrase(course.form)})"
+
+    def phrase(self, text: str) -> str:
+        """Words of the service for what it read, as the site says them; anything else as it is."""
+        return self.wording.phrases.get(text, text)
+
+    def recognised(self, text: str) -> str:
+        """From what a therapy was recognised, `RxNorm product 835829`, as the site says it."""
+        for known, phrase in self.wording.phrases.items():
+            if text.startswith(f"{known} "):
+                return phrase + text[len(known) :]
+        return text
+
+    def decimals(self, number: Decimal, places: int) -> Own:
+        """A number of so many decimals, rounded half up."""
+        return Own(self._digits(f"{number.quantize(Decimal(1).scaleb(-places), ROUND_HALF_UP):f}"))
+
+    def some(self, names: Sequence[str], lead: str) -> Own:
+        """As many of our names as fit into a summary after `lead`, at least one, and how many more there are."""
+        for count in range(len(names), 0, -1):
+            rest = len(names) - count
+            text = ", ".join(names[:count]) + (self._more(rest) if rest else "")
+            if count == 1 or len(lead) + len(text) <= LONGEST_SUMMARY:
+                return Own(text)
+        return Own("")
+
+    def _more(self, rest: int) -> str:
+        if rest not in self._rest:
+            self._rest[rest] = f" {self.say('and_more', count=rest)}"
+        return self._rest[rest]
 
     @staticmethod
     def sentence(text: str) -> Own:
         """Own words as the beginning of a sentence: `PSA` stays, `hematocrit` becomes `Hematocrit`."""
         return Own(text[:1].upper() + text[1:])
 
-    @staticmethod
-    def onset(condition: Condition) -> Own:
+    def onset(self, condition: Condition) -> Own:
         """Date of a condition for a summary, `` of 2026-05-01``, or ''."""
-        shown = day(condition)
-        return Own(f" of {shown}" if shown else "")
+        shown = self.day(condition)
+        return Own(f" {self.say('onset_of', day=shown)}" if shown else "")
 
     # -- texts ---------------------------------------------------------------------------------------
 
@@ -257,11 +285,6 @@ def _written(number: Decimal) -> str:
     return f"{number:f}" if abs(number.adjusted()) < MOST_DIGITS else str(number)
 
 
-def decimals(number: Decimal, places: int) -> Own:
-    """A number of so many decimals, rounded half up."""
-    return Own(f"{number.quantize(Decimal(1).scaleb(-places), ROUND_HALF_UP):f}")
-
-
 def day(when: date | When | Measurement | Condition | None) -> Own:
     """A day in the precision in which it was written (`2026-11`); of a condition its onset, else its record."""
     if isinstance(when, Measurement):
@@ -279,19 +302,3 @@ def clock(measurement: Measurement) -> Own:
     if when is None or when.hour is None:
         return Own("")
     return Own(f"{when.hour:02d}:{when.minute or 0:02d}")
-
-
-def some(names: Sequence[str], lead: str) -> Own:
-    """As many of our names as fit into a summary after `lead`, but at least one, and how many more there are."""
-    for count in range(len(names), 0, -1):
-        rest = len(names) - count
-        text = ", ".join(names[:count]) + (f" and {rest} more" if rest else "")
-        if count == 1 or len(lead) + len(text) <= LONGEST_SUMMARY:
-            return Own(text)
-    return Own("")
-
-
-def templates_folder() -> Path:
-    """`cards_templates/`: inside the installed package, or beside it in a source checkout."""
-    inside = Path(__file__).parents[1] / "cards_templates"
-    return inside if inside.is_dir() else Path(__file__).parents[2] / "cards_templates"

@@ -24,6 +24,7 @@ from cds_service.fhir.reader import read_chart
 from cds_service.hooks.cards import make_renderer
 from cds_service.hooks.prefetch import build_expected
 from cds_service.hooks.request import read_request
+from cds_service.hooks.wording import wording_of
 from cds_service.knowledge.choices import choose
 from cds_service.knowledge.model import HookName, Knowledge
 from cds_service.rules.engine import evaluate
@@ -136,7 +137,7 @@ class _Variant:
     def __init__(self, knowledge: Knowledge, settings: Settings, clock: Callable[[], datetime]) -> None:
         self.knowledge = knowledge
         self.expected = {hook: build_expected(knowledge, hook) for hook in get_args(HookName)}
-        self.render = make_renderer(knowledge, settings.ehr_profile)
+        self.render = make_renderer(knowledge, settings.ehr_profile, wording_of(settings))
         self._settings = settings
         self._clock = clock
 

@@ -36,6 +36,7 @@ def explainer(desk: Desk, settings: Settings) -> Explainer:
         profile=settings.ehr_profile,
         recall=lambda call, chart: recall(call, chart, desk),
         silent=desk.silent,
+        wording=desk.wording,
     )
 
 

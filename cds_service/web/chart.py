@@ -46,7 +46,7 @@ def make_view(desk: Desk) -> View:
 
     @cache
     def words() -> Words:
-        return Words(desk.knowledge)
+        return Words(desk.knowledge, desk.wording)
 
     def view(patient_id: str, prefetch: Mapping[str, Raw], as_of: date) -> ChartData:
         chart = read_chart(

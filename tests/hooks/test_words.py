@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable
 from datetime import date
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from jinja2 import TemplateSyntaxError, UndefinedError
+from jinja2 import UndefinedError
 
 from cds_service.chart import When
 from cds_service.hooks.words import (
@@ -24,18 +22,15 @@ from cds_service.hooks.words import (
     as_code,
     clock,
     day,
-    decimals,
     escape,
     plain,
-    some,
     summary_of,
-    templates_folder,
 )
 from cds_service.knowledge.model import Knowledge
 from cds_service.rules.outcome import Line
 from tests.hooks import gfm
 from tests.hooks.attacks import ATTACKS
-from tests.rules.conftest import condition, course, measurement, month, when
+from tests.rules.conftest import condition, measurement, month, when
 
 PLACES: list[Callable[[str], str]] = [
     "{}".format,
@@ -220,9 +215,9 @@ def test_onset_in_a_summary_keeps_its_blank(words: Words) -> None:
     assert words.onset(condition("mi")) == ""
 
 
-def test_decimals_round_half_up() -> None:
-    assert decimals(Decimal("70.905"), 2) == "70.91"
-    assert decimals(Decimal("20"), 1) == "20.0"
+def test_decimals_round_half_up(words: Words) -> None:
+    assert words.decimals(Decimal("70.905"), 2) == "70.91"
+    assert words.decimals(Decimal("20"), 1) == "20.0"
 
 
 @pytest.mark.parametrize(
@@ -236,8 +231,8 @@ def test_decimals_round_half_up() -> None:
         ([], "lead", ""),
     ],
 )
-def test_some(names: list[str], lead: str, expected: str) -> None:
-    assert some(names, lead) == expected
+def test_some(names: list[str], lead: str, expected: str, words: Words) -> None:
+    assert words.some(names, lead) == expected
 
 
 @pytest.mark.parametrize(
@@ -278,24 +273,6 @@ def test_a_message_is_one_line(words: Words) -> None:
 def test_a_missing_variable_is_an_error(words: Words) -> None:
     with pytest.raises(UndefinedError):
         words.say("on_hold")
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    return Path(shutil.copytree(templates_folder(), tmp_path / "words"))
-
-
-def test_a_site_may_bring_its_own_words(folder: Path, knowledge: Knowledge) -> None:
-    (folder / "messages.yaml").write_text(
-        (folder / "messages.yaml").read_text(encoding="utf-8").replace("is on hold", "pausiert"), encoding="utf-8"
-    )
-    assert Words(knowledge, folder).say("on_hold", therapy=course()) == "testosterone cypionate pausiert."
-
-
-def test_a_broken_template_stops_the_start(folder: Path, knowledge: Knowledge) -> None:
-    (folder / "threshold.md").write_text("{% block summary %}{{ f.", encoding="utf-8")
-    with pytest.raises(TemplateSyntaxError):
-        Words(knowledge, folder)
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
