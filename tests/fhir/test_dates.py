@@ -65,6 +65,25 @@ def test_the_hour_is_kept_as_written():
     assert when.instant == datetime(2026, 1, 10, 13, 15, tzinfo=UTC)
 
 
+@pytest.mark.parametrize(
+    ("text", "instant"),
+    [
+        ("2026-01-10T23:30:00", datetime(2026, 1, 10, 22, 30, tzinfo=UTC)),  # Berlin is an hour ahead in winter
+        ("2026-07-10T23:30:00", datetime(2026, 7, 10, 21, 30, tzinfo=UTC)),  # and two in summer
+        ("2026-01-10T23:30:00+05:30", datetime(2026, 1, 10, 18, 0, tzinfo=UTC)),
+        ("2026-01-10t23:30:00z", datetime(2026, 1, 10, 23, 30, tzinfo=UTC)),  # RFC 3339 allows small letters
+        # within a day of the ends of the calendar there may be no such day in UTC: as written
+        ("0001-01-01T00:00:00+14:00", datetime(1, 1, 1, tzinfo=UTC)),
+        ("9999-12-31T23:59:59-14:00", datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)),
+    ],
+)
+def test_the_instant_is_that_of_the_offset_or_else_of_the_site_and_stands_in_utc(text, instant):
+    when = Calendar(BERLIN).when(text)
+    assert when is not None
+    assert when.instant == instant
+    assert when.instant.tzinfo is UTC
+
+
 def test_a_leap_second_is_a_time():
     when = Calendar(BERLIN).when("2016-12-31T23:59:60Z")
     assert when is not None
@@ -75,7 +94,8 @@ def test_a_leap_second_is_a_time():
     "text",
     [
         "Invalid date", "", " ", "2026-02-29", "2026-13", "2026-00", "2026-00-10", "0000-01-01", "0000", "20260110",
-        "10.01.2026", "2026-1-1", "2026-W01-1", "2026-01-10T24:00:00Z", "2026-01-10T25:00:00Z", "2026-01-10Tx",
+        "10.01.2026", "2026-1-1", "2026-W01-1", "2026-W01-1T08:15:00Z", "2026-01-10T24:00:00Z",
+        "2026-01-10T25:00:00Z", "2026-01-10Tx",
         "2026-01-10 soon", "2026-01-10T08:15:00+99:00", "٢٠٢٦-01-10", "2026-+5", "+202-05", "            ",
         "2026-01-10T", "\x00" * 12,
     ],

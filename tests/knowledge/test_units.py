@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from cds_service.knowledge.terminology import Terms
 from cds_service.knowledge.units import (
+    LONGEST_UNIT,
     UCUM,
     display_text,
     for_display,
@@ -139,6 +140,23 @@ def test_unit_without_factor(terms: Terms) -> None:
 )
 def test_spellings(terms: Terms, written: str, ucum: str | None) -> None:
     assert resolve_unit(written, "", "", terms.spellings) == ucum
+
+
+@pytest.mark.parametrize(
+    ("written", "normal"),
+    [
+        ("ng / dL", "ng/dl"),
+        ("\N{MICRO SIGN}g/dL", "ug/dl"),
+        ("\N{GREEK SMALL LETTER MU}IU / mL", "uiu/ml"),
+        ("mcg/dL", "ug/dl"),
+        ("MCG / 24 h", "ug/24h"),
+        ("mmol/L", "mmol/l"),
+    ],
+)
+def test_spelling_is_normalised_however_long_it_is(written: str, normal: str) -> None:
+    """Long ones are not remembered, and read alike."""
+    assert normalise_unit(written) == normal
+    assert normalise_unit(written + " " * LONGEST_UNIT) == normal
 
 
 def test_every_unit_of_a_marker_is_understood_as_itself(terms: Terms) -> None:

@@ -6,6 +6,7 @@ from decimal import Decimal
 
 import pytest
 
+from cds_service.rules.outcome import Compared
 from tests.rules.conftest import (
     TODAY,
     card,
@@ -395,3 +396,16 @@ def test_without_a_list_of_medications_a_low_psa_is_not_called_fine(knowledge):
         measurement("PSA", "3.00", 10), start=900, gaps=[gap("medications", kind="truncated", complete_since=900)]
     )
     assert result_of(cut, knowledge, "PSA-1b") == "unknown"
+
+
+def test_a_range_names_the_side_that_was_met_and_says_both_when_neither_was(knowledge):
+    """TT-SEED: total testosterone 450 to 700 ng/dL."""
+    site = switched(knowledge, tt_target="seed")
+    inside = outcome(on_testosterone(measurement("TT", "600")), site, "TT-SEED")
+    assert (inside.result, inside.reason) == ("fine", "600 not < 450, 600 not > 700")
+    traced = judge(on_testosterone(measurement("TT", "600")), site, traced=True)
+    steps = next(one.trace for one in traced.outcomes if one.rule == "TT-SEED")
+    assert [(step.word, step.operator, step.limit) for step in steps if isinstance(step, Compared)] == [
+        ("outside[0]", "<", Decimal(450)),
+        ("outside[1]", ">", Decimal(700)),
+    ]
