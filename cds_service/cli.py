@@ -23,6 +23,7 @@ from cds_service.cli_config import config
 from cds_service.cli_database import database
 from cds_service.cli_jwt import check_jwt
 from cds_service.cli_knowledge import explain, knowledge
+from cds_service.cli_messages import messages
 from cds_service.cli_records import purge, report
 from cds_service.cli_serve import serve
 from cds_service.cli_setup import prefetch, setup
@@ -91,6 +92,7 @@ cli.add_command(config)
 cli.add_command(prefetch)
 cli.add_command(setup)
 cli.add_command(check_jwt)
+cli.add_command(messages)
 
 
 # -- demo --------------------------------------------------------------------------------------------
