@@ -34,7 +34,7 @@ def events() -> set[str]:
             if isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant):
                 function = ast.unparse(node.func)
                 if re.fullmatch(r"logger\.(info|warning|error)|self\.report|getattr\(logger, level\)", function):
-                    found.add(node.args[0].value)
+                    found.add(str(node.args[0].value))
     return found
 
 
