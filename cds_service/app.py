@@ -26,6 +26,7 @@ from cds_service.metrics import Tally
 from cds_service.security.openness import openness
 from cds_service.settings import Settings
 from cds_service.web import chart, governance, pages, smart, workbench
+from cds_service.web.page_words import page_words
 from cds_service.web.workbench import Tools
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
@@ -86,7 +87,7 @@ def create_app(  # noqa: PLR0913 - what the service is made of
 
 def _add_pages(app: Flask, desk: routes.Desk, settings: Settings, tools: Tools | None) -> None:
     """The pages for people, as far as the settings let them be."""
-    app.register_blueprint(pages.make_blueprint())
+    app.register_blueprint(pages.make_blueprint(page_words(settings)))
     if tools is not None and settings.has_workbench:
         app.register_blueprint(workbench.make_blueprint(desk, settings, tools))
         app.register_blueprint(chart.make_blueprint(desk, tools))

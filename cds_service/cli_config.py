@@ -28,6 +28,7 @@ from cds_service.metrics import FOLDER
 from cds_service.security.openness import openness
 from cds_service.settings import VARIABLES, Client, Settings, SettingsError, examine, load
 from cds_service.settings_checks import SECTIONS
+from cds_service.web.page_words import page_words
 
 FAILED = 2
 OURS = "CDS_"
@@ -108,13 +109,15 @@ def _addresses(settings: Settings) -> Iterator[Remark]:
 
 
 def _of_words(settings: Settings) -> Iterator[Remark]:
-    try:
-        wording_of(settings)
-    except SettingsError as error:
-        yield from (Remark("error", problem) for problem in error.problems)
-        return
-    if settings.words_folder:
-        yield Remark("ok", f"words of {settings.words_folder} on cards")
+    problems: list[str] = []
+    for read in (wording_of, page_words):
+        try:
+            read(settings)
+        except SettingsError as error:
+            problems.extend(error.problems)
+    yield from (Remark("error", problem) for problem in problems)
+    if settings.words_folder and not problems:
+        yield Remark("ok", f"words of {settings.words_folder} on cards and pages")
 
 
 def _of_client(client: Client) -> Remark:

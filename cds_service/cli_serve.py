@@ -30,6 +30,7 @@ from cds_service.security.openness import openness
 from cds_service.settings import Settings
 from cds_service.settings import load as load_settings
 from cds_service.settings_checks import GREATEST_PORT
+from cds_service.web.page_words import page_words
 
 TARGET = "cds_service.wsgi:app"
 PORTS = click.IntRange(1, GREATEST_PORT)
@@ -57,6 +58,7 @@ def serve(host: str | None, port: int | None, workers: int) -> None:
     knowledge = knowledge_of(settings, now_utc().astimezone(settings.zone).date())
     silent_rules(settings, knowledge)
     wording_of(settings)
+    page_words(settings)
     _require_free(settings.host, settings.port)
     upgrade_database(settings.database_url)  # the workers only look whether that was done
     with ExitStack() as stack:

@@ -50,7 +50,7 @@ a table. `load` reports all mistakes at once, each with the file and the field.
     guideline = ""                guideline that the site follows (switch `guideline`); "": the shipped choice
     overlay = ""                  file with the site's own changes and codes; a relative path starts at this file
     [words]
-    folder = ""                   folder with the site's own words for cards; a relative path starts at this file
+    folder = ""                   folder with the site's own words; a relative path starts at this file
     locale = "en"                 how numbers and dates are written on cards
     [web]
     workbench = true              the page that plays an EHR; only ever on a loopback host without a public_url

@@ -27,6 +27,8 @@ from cds_service.settings import Settings, SettingsError
 
 MESSAGES = "messages.yaml"
 PHRASES = "phrases.yaml"
+PAGES = "words.yaml"
+"""The words of the pages, which `web.page_words` reads."""
 CARDS = ("schedule.md", "threshold.md", "change.md", "precondition.md", "interaction.md")
 """Templates of findings: all are given the same values, and so is what they include."""
 INCLUDE = re.compile(r'{% include "([a-z]+\.md)" %}\n')
@@ -131,8 +133,8 @@ def read_wording(folder: Path, problems: list[str]) -> Wording:
             phrases.update(_texts(text, place, known_phrases(), problems))
         elif path.name in base.templates:
             templates[path.name] = text
-        else:
-            known = ", ".join((MESSAGES, PHRASES, *base.templates))
+        elif path.name != PAGES:
+            known = ", ".join((MESSAGES, PHRASES, PAGES, *base.templates))
             problems.append(f"{place}: nothing uses a file of this name; expected one of {known}")
     found = Wording(templates, messages, phrases)
     problems.extend(f"{where}/{problem}" for problem in _mistakes(found, base))

@@ -78,6 +78,10 @@ def summary_of(text: str) -> str:
     return plain(text, LONGEST_SUMMARY)
 
 
+def _print(value: object) -> str:
+    return value if isinstance(value, Own) else escape(str(value))
+
+
 class Words:
     """The words of a site, bound to the knowledge that they speak of."""
 
@@ -89,7 +93,7 @@ class Words:
         self.day: Callable[[Any], Own] = day if locale == ISO else lambda when: Own(locale.date(day(when)))
         self._digits: Callable[[str], str] = str if locale == ISO else locale.number
         self._rest: dict[int, str] = {}
-        detail = self._environment(self._print)
+        detail = self._environment(_print if locale == ISO else self._print)
         summary = self._environment(lambda value: value if isinstance(value, Own) else plain(self._shown(value)))
         names = self.wording.templates
         self._details = {name.removesuffix(".md"): detail.get_template(name) for name in names}

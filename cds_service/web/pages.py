@@ -8,23 +8,23 @@ modules in `static/`; nothing is inline, nothing comes from another host, and no
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from functools import cache
 from pathlib import Path
 from typing import Any
 
-import yaml
-from flask import Blueprint, Response, current_app, render_template
+from flask import Blueprint, Response, current_app, has_app_context, render_template
 from jinja2 import StrictUndefined
 
 from cds_service import __version__
+from cds_service.web.page_words import shipped
 
 FOLDER = Path(__file__).parent
+WORDS = "cds_page_words"
 SELF = "'self'"
 NONE = "'none'"
 
 
-def make_blueprint() -> Blueprint:
-    """The static files at `/web/…`, and the templates of all pages."""
+def make_blueprint(site: Mapping[str, Any]) -> Blueprint:
+    """The static files at `/web/…`, and the templates of all pages, with the words of the site."""
     blueprint = Blueprint(
         "web", __name__, template_folder="templates", static_folder="static", static_url_path="/web"
     )
@@ -33,15 +33,15 @@ def make_blueprint() -> Blueprint:
     def be_strict(state: Any) -> None:
         # A word that is missing is an error, never an empty place on a page.
         state.app.jinja_env.undefined = StrictUndefined
+        state.app.extensions[WORDS] = site
 
     return blueprint
 
 
-@cache
 def words() -> Mapping[str, Any]:
-    """The words of all pages, by section."""
-    loaded: dict[str, Any] = yaml.safe_load((FOLDER / "words.yaml").read_text(encoding="utf-8"))
-    return loaded
+    """The words of all pages, by section: those of the site whose service is asked, else as they are shipped."""
+    site: Mapping[str, Any] = current_app.extensions[WORDS] if has_app_context() else shipped()
+    return site
 
 
 def policy(*, connect: Iterable[str] = (), ancestors: Iterable[str] = ()) -> str:
