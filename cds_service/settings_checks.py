@@ -97,6 +97,7 @@ YES_NO = Check(lambda value: type(value) is bool, "true or false", bool)
 HOST = _matching(r"[A-Za-z0-9.:\-]+", "a host name or an IP address")
 WORD = _matching(r"[a-z0-9_]*", 'the name of a guideline, such as "es2018", or ""')
 NAME = _matching(r"[a-z0-9][a-z0-9_\-]{0,39}", "up to 40 small letters, digits, '-' and '_'")
+TENANT = _matching(r"\S*", 'the exact text of the claim in the client\'s tokens, or ""')
 ISSUER = _matching(r"\S+", "the exact text of the claim in the client's tokens")
 DATABASE = _matching(r"|(sqlite|postgresql\+psycopg)://\S*", '"sqlite:///…", "postgresql+psycopg://…" or ""')
 SECRET = _matching(rf"|.{{{SHORTEST_SECRET},}}", f'at least {SHORTEST_SECRET} characters, or ""')
@@ -189,7 +190,7 @@ CLIENT_CHECKS: Mapping[str, Check] = {
     "jwks_url": KEYS_URL,
     "jwks_file": FILE,
     "algorithms": ALGORITHMS,
-    "tenant": ISSUER,
+    "tenant": TENANT,
 }
 SERVER_CHECKS: Mapping[str, Check] = {
     "url": ADDRESS,

@@ -19,6 +19,7 @@ from cds_service.knowledge.yaml_file import KnowledgeError
 from cds_service.scenarios.judge import differences
 from cds_service.scenarios.reading import read
 from cds_service.scenarios.run import Runner
+from cds_service.settings import load
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
@@ -67,6 +68,26 @@ def test_every_make_target_exists():
     used = {target for page in PAGES for code in code_of(page) for target in TARGET.findall(code)}
     assert used
     assert used <= targets
+
+
+def settings_shown() -> list[tuple[str, str]]:
+    """(page, TOML) of every block of settings."""
+    found = []
+    for page in PAGES:
+        blocks = re.findall(
+            r"^( *)```toml\n(.*?)^ *```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL
+        )
+        name = page.relative_to(ROOT).as_posix()
+        found += [(name, re.sub(rf"^{indent}", "", block, flags=re.MULTILINE)) for indent, block in blocks]
+    return found
+
+
+@pytest.mark.parametrize(("page", "toml"), settings_shown())
+def test_settings_that_are_shown_are_right(page, toml, tmp_path):
+    file = tmp_path / "site.toml"
+    filled = toml.replace('url = "…"', 'url = "https://ehr.example.org/keys"').replace("…", "x" * 16)
+    file.write_text(filled, encoding="utf-8")
+    load({"CDS_CONFIG": str(file)})
 
 
 @pytest.mark.slow
