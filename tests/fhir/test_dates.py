@@ -97,7 +97,7 @@ def test_a_leap_second_is_a_time():
         "10.01.2026", "2026-1-1", "2026-W01-1", "2026-W01-1T08:15:00Z", "2026-01-10T24:00:00Z",
         "2026-01-10T25:00:00Z", "2026-01-10Tx",
         "2026-01-10 soon", "2026-01-10T08:15:00+99:00", "٢٠٢٦-01-10", "2026-+5", "+202-05", "            ",
-        "2026-01-10T", "\x00" * 12,
+        "2026-01-10T", "\x00" * 12, "202", "+202", "٢٠٢٦",
     ],
 )  # fmt: skip
 def test_what_is_no_date_is_none(text):
@@ -105,7 +105,21 @@ def test_what_is_no_date_is_none(text):
 
 
 def test_nothing_is_no_date():
-    assert Calendar(BERLIN).when(None) is None
+    calendar = Calendar(BERLIN)
+    for text in (None, "soon"):
+        assert (calendar.when(text), calendar.day(text), calendar.last_day(text)) == (None, None, None)
+
+
+@pytest.mark.parametrize("text", ["2026-02", "2026-03-10", "soon"])
+def test_a_string_that_was_read_before_is_the_same_date(text):
+    calendar = Calendar(BERLIN)
+    assert calendar.when(text) == calendar.when(text) == Calendar(BERLIN).when(text)
+
+
+def test_the_first_and_the_last_day_of_what_is_named():
+    calendar = Calendar(BERLIN)
+    assert (calendar.day("2026-02"), calendar.last_day("2026-02")) == (date(2026, 2, 1), date(2026, 2, 28))
+    assert (calendar.day("2026"), calendar.last_day("2026")) == (date(2026, 1, 1), date(2026, 12, 31))
 
 
 @given(st.text(max_size=40) | st.from_regex(r"[0-9]{4}-[0-9]{2}-[0-9]{2}(T[0-9:.+Z-]{0,20})?", fullmatch=True))
@@ -117,4 +131,6 @@ def test_no_text_makes_it_raise(text):
 def test_days_stay_inside_the_calendar():
     assert add_days(date(9999, 12, 30), 400) == date.max
     assert add_days(date(1, 1, 2), -400) == date.min
+    assert add_days(date.max, 1) == date.max
+    assert add_days(date.min, -1) == date.min
     assert add_days(date(2026, 2, 28), 1) == date(2026, 3, 1)
