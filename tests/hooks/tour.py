@@ -12,7 +12,7 @@ from typing import Any, get_args
 
 import msgspec
 
-from cds_service.chart import Chart, Gap, GapKind, Measurement, Refused, When
+from cds_service.chart import Chart, Gap, GapKind, Measurement, Past, Refused, SetAside, When
 from cds_service.hooks.cards import Renderer, make_renderer
 from cds_service.hooks.words import Words
 from cds_service.knowledge.model import Knowledge
@@ -46,9 +46,10 @@ class Stop(msgspec.Struct, frozen=True):
     chart: Chart
     hook: str = VIEW
     switches: dict[str, Any] = {}
+    past: Past = Past()
 
     def evaluation(self, knowledge: Knowledge) -> Evaluation:
-        return judge(self.chart, switched(knowledge, **self.switches), self.hook)
+        return judge(self.chart, switched(knowledge, **self.switches), self.hook, past=self.past)
 
     def cards(self, knowledge: Knowledge, profile: str = "generic") -> list[dict[str, Any]]:
         """The cards of this stop, with numbered uuids."""
@@ -102,6 +103,11 @@ def _results(text: str) -> list[Stop]:
         Stop("odd result", on_testosterone(odd, later, result("HCT", "51", 100, text), start=500)),
         Stop("month", chart(blurred, therapies=[course(start=500, on_hold=True, **words)])),
         Stop("start unknown", on_testosterone(odd, start=None)),
+        Stop(
+            "set aside long ago",
+            on_testosterone(result("HCT", "51.0", 40, text), start=500),
+            past=Past({"HCT-3": (SetAside(back(40), "will_monitor", "info"),)}),
+        ),
         Stop("the laboratory's own limit", on_testosterone(estradiol, start=500)),
         Stop("target", on_testosterone(result("TT", "1100", text=text), start=500), switches={"tt_target": "seed"}),
         Stop("trend", on_testosterone(*_series("46", "49", "51.9", text=text), start=300)),
@@ -121,6 +127,17 @@ def _monitoring(text: str) -> list[Stop]:
     return [
         Stop("calculated", on_testosterone(*both, start=60)),
         Stop("calculated and measured", on_testosterone(*both, *with_albumin, start=60)),
+        Stop(
+            "one test set aside",
+            on_testosterone(result("TT", "480", 190, text), start=130),
+            past=Past(
+                {
+                    "MISS-male_trt": (
+                        SetAside(back(5), "patient_declined", "warning", frozenset(["E2", "HCT_OR_HGB", "CBC"])),
+                    )
+                }
+            ),
+        ),
         Stop("3 months", on_testosterone(result("TT", "480", 190, text), start=130)),
         Stop(
             "ordered",
