@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import gc
 import json
+import os
 import subprocess
 import sys
 from datetime import UTC
 
 from cds_service import __version__
-from cds_service.app import create_app, now_utc
+from cds_service.app import create_app, now_utc, settle_memory
+from cds_service.cli_database import upgrade_database
 from cds_service.settings import Settings
-from cds_service.wsgi import settle_memory
 
 
 def test_clock_has_a_zone():
@@ -54,10 +55,19 @@ def test_collector_is_told_to_look_seldom():
         gc.set_threshold(*before)
 
 
-def test_a_worker_logs_to_standard_output():
+def test_a_worker_logs_to_standard_output(tmp_path):
     """In a process of its own: the module makes the application at import."""
+    url = f"sqlite:///{tmp_path}/records.sqlite3"
+    upgrade_database(url)
     script = "from cds_service.wsgi import app; app.test_client().get('/cds-services')"
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+        env={**os.environ, "CDS_DATABASE_URL": url},
+    )
     (line,) = done.stdout.splitlines()
     assert json.loads(line)["status"] == 200
     assert done.stderr == ""

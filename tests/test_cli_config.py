@@ -133,7 +133,7 @@ def test_clients_and_servers_are_named(run: Run, tmp_path: Path) -> None:
         jwks_file = "keys.json"
         [clients.other]
         issuer = "https://other.example"
-        jwks_url = "http://other.example/keys"
+        jwks_url = "http://127.0.0.1:9/keys"
         [[fhir.servers]]
         url = "https://fhir.example/r4"
         allow_private = true
@@ -148,7 +148,7 @@ def test_clients_and_servers_are_named(run: Run, tmp_path: Path) -> None:
     assert "key-7" in told
     assert "https://fhir.example/r4 (private address allowed)" in told
     warned = "\n".join(of("warning", lines))
-    assert "http://other.example/keys" in warned
+    assert "http://127.0.0.1:9/keys" in warned
     assert "http://fhir.example/r4" in warned
 
 
