@@ -14,14 +14,12 @@ from cds_service.scenarios.judge import differences
 from cds_service.scenarios.reading import read
 from cds_service.scenarios.run import Runner
 
+WELL = 200
 FOLDER = Path(__file__).parent / "scenarios"
-CASES = [
-    pytest.param(case, id=f"{file.stem}: {case.title}")
-    for file in sorted(FOLDER.glob("*.yaml"))
-    for case in read(file)
-]
+READ = [(file.stem, case) for file in sorted(FOLDER.glob("*.yaml")) for case in read(file)]
+CASES = [pytest.param(case, id=f"{name}: {case.title}") for name, case in READ]
 # A refusal is an answer of the web only.
-ANSWERED = [case for case in CASES if case.values[0].expect.status == 200]
+ANSWERED = [pytest.param(case, id=f"{name}: {case.title}") for name, case in READ if case.expect.status == WELL]
 
 
 @pytest.fixture(scope="module")
