@@ -40,7 +40,9 @@ class Running(NamedTuple):
         return f"http://127.0.0.1:{self.port}"
 
     def log_lines(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self.log.read_text(encoding="utf-8").splitlines()]
+        """The lines that are written whole."""
+        lines = self.log.read_text(encoding="utf-8").splitlines(keepends=True)
+        return [json.loads(line) for line in lines if line.endswith("\n")]
 
     def metrics(self) -> dict[str, float]:
         """Each sample as Prometheus reads it, by name with labels."""

@@ -9,6 +9,7 @@ import signal
 import sqlite3
 import threading
 from contextlib import closing
+from http.client import HTTPException
 from pathlib import Path
 
 import pytest
@@ -34,7 +35,7 @@ def load(running: Running, round_: int, acknowledged: list[str], stop: threading
             ]
             try:
                 status, _ = get(running.url + FEEDBACK, json.dumps({"feedback": entries}).encode())
-            except (OSError, EOFError):
+            except (OSError, HTTPException):  # killed: before it answered, or in the middle of that
                 return
             if status == 200:
                 acknowledged.extend(cards)
