@@ -41,7 +41,8 @@ class Patience:
         """`port`: where the service listens, so that connections to elsewhere are let alone."""
         self.seconds = seconds
         self._port = port
-        self._waiting: dict[int, tuple[float, str]] = {}
+        self._waiting: dict[object, tuple[float, str]] = {}
+        self._cut: set[object] = set()
         self._watch: threading.Thread | None = None
 
     @contextmanager
@@ -51,21 +52,27 @@ class Patience:
             self._watch = threading.Thread(target=self._look, name="patience", daemon=True)
             self._watch.start()
         began = time.monotonic()
-        me = threading.get_ident()
+        me = object()
         self._waiting[me] = (began, address)
         try:
             yield
         finally:
             del self._waiting[me]
-        if time.monotonic() - began > self.seconds:
+            was_cut = me in self._cut
+            self._cut.discard(me)
+        if was_cut or time.monotonic() - began > self.seconds:
             raise TimeoutError
 
     def _look(self) -> None:
         while True:
             time.sleep(LOOK_SECONDS)
             now = time.monotonic()
-            waiting = list(self._waiting.values())
-            for address in {address for began, address in waiting if now - began > self.seconds}:
+            self._cut.intersection_update(self._waiting)  # without those that ended while they were being cut
+            waiting = list(self._waiting.items())
+            for address in {address for _, (began, address) in waiting if now - began > self.seconds}:
+                # A body that began a moment later may be on a connection that goes now: it is late, not malformed.
+                near = self.seconds - LOOK_SECONDS
+                self._cut.update(me for me, (began, whose) in waiting if whose == address and now - began > near)
                 self._shut_down(address)
 
     def _shut_down(self, address: str) -> None:
