@@ -41,7 +41,7 @@ def now_utc() -> datetime:
 
 def knowledge_of(settings: Settings, today: date) -> Knowledge:
     """The knowledge of the site on `today`. Raises KnowledgeError if it is at fault."""
-    return load(overlay=settings.overlay_path, guideline=settings.guideline, today=today)
+    return load(overlay=settings.overlay_path, guideline=settings.guideline, today=today, words=settings.words_path)
 
 
 def create_app(  # noqa: PLR0913 - what the service is made of

@@ -4,6 +4,7 @@
     test     run clinical scenarios                            export   the rules as FHIR PlanDefinitions
     cover    is every rule and limit tested from both sides    rxnorm   the products of an RxNorm release
     docs     the rule reference page                           explain  why this card, why no card
+    texts    every text of the rules, to be reworded
 
 All of them look at the knowledge of the site: guideline and overlay of the settings, unless options name others.
 Exit code 1: something is wrong with the knowledge; 2: with the command, a file or the settings.
@@ -31,13 +32,15 @@ from cds_service.explain_text import print_explanation
 from cds_service.hooks.request import HookRequest
 from cds_service.knowledge import export as artefacts
 from cds_service.knowledge.difference import differences as differences_of
+from cds_service.knowledge.difference import reworded as differences_of_words
 from cds_service.knowledge.loader import load as load_knowledge
 from cds_service.knowledge.model import Knowledge
 from cds_service.knowledge.reference import page
 from cds_service.knowledge.review import warnings
 from cds_service.knowledge.rxnorm import ReleaseError, products_of, read_release
 from cds_service.knowledge.silent import silent_rules
-from cds_service.knowledge.yaml_file import KnowledgeError
+from cds_service.knowledge.texts import as_yaml, read_texts, texts_of
+from cds_service.knowledge.yaml_file import KnowledgeError, Problem
 from cds_service.scenarios.bundles import examples_folder, readable
 from cds_service.scenarios.cover import WELL, uncovered
 from cds_service.scenarios.cover import cover as cover_by
@@ -66,8 +69,9 @@ class Site(msgspec.Struct, frozen=True):
     guideline: str
 
     def knowledge(self) -> Knowledge:
-        """The knowledge of the site. Raises KnowledgeError."""
-        return load_knowledge(overlay=self.overlay, guideline=self.guideline, today=self.today)
+        """The knowledge of the site, in its words. Raises KnowledgeError."""
+        words = self.settings.words_path
+        return load_knowledge(overlay=self.overlay, guideline=self.guideline, today=self.today, words=words)
 
 
 def _of_site(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -150,7 +154,10 @@ def check(site: Site) -> int:
 @_of_site
 def diff(site: Site) -> None:
     """Show what differs from the shipped knowledge, with who decided it, why, and until when."""
-    found = differences_of(load_knowledge(today=site.today), site.knowledge())
+    shipped, words = load_knowledge(today=site.today), site.settings.words_path
+    unworded = msgspec.structs.replace(site.settings, words_folder="")
+    here = msgspec.structs.replace(site, settings=unworded).knowledge()
+    found = [*differences_of(shipped, here), *differences_of_words(shipped, words)]
     console = _console()
     if not found:
         console.print("Nothing differs from what is shipped.")
@@ -160,6 +167,27 @@ def diff(site: Site) -> None:
         cells = (one.what, one.shipped or "(new)", one.here, one.who, one.why, one.until, one.place)
         table.add_row(*map(Text, cells))
     console.print(table)
+
+
+@knowledge.command()
+@click.option("--missing", is_flag=True, help="Only what the site's own words do not hold yet.")
+@click.option(
+    "--out", type=click.Path(dir_okay=False, path_type=Path), help="File to write; standard output if absent."
+)
+def texts(missing: bool, out: Path | None) -> None:
+    """Write every text of the rules as a knowledge.yaml for the folder of [words]."""
+    shipped, problems = load_knowledge(), list[Problem]()
+    found = texts_of(shipped)
+    if missing:
+        told = read_texts(shipped, load_settings(os.environ).words_path, problems)
+        if problems:
+            raise KnowledgeError(problems)
+        found = {place: text for place, text in found.items() if place not in told}
+    if out is None:
+        click.echo(as_yaml(found), nl=False)
+        return
+    out.write_text(as_yaml(found), encoding="utf-8")
+    click.echo(f"{out}: {len(found)} texts")
 
 
 # -- test, cover, docs ---------------------------------------------------------------------------------

@@ -189,6 +189,11 @@ class Settings(msgspec.Struct, frozen=True):
         return Path(self.overlay) if self.overlay else None
 
     @property
+    def words_path(self) -> Path | None:
+        """Folder of the site's own words, None if there is none."""
+        return Path(self.words_folder) if self.words_folder else None
+
+    @property
     def max_body(self) -> int:
         """Greatest request body in bytes."""
         return self.max_body_mb * MEBIBYTE

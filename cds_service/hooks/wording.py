@@ -22,6 +22,7 @@ from jinja2 import Environment, TemplateSyntaxError, meta, nodes
 
 from cds_service.chart import Condition, Draft, Measurement, Order, Procedure, Therapy
 from cds_service.knowledge.model import Rule
+from cds_service.knowledge.texts import NAME as TEXTS
 from cds_service.rules.outcome import Finding
 from cds_service.settings import Settings, SettingsError
 
@@ -29,6 +30,8 @@ MESSAGES = "messages.yaml"
 PHRASES = "phrases.yaml"
 PAGES = "words.yaml"
 """The words of the pages, which `web.page_words` reads."""
+ELSEWHERE = (PAGES, TEXTS)
+"""Files of a site's folder that are read in other places."""
 CARDS = ("schedule.md", "threshold.md", "change.md", "precondition.md", "interaction.md")
 """Templates of findings: all are given the same values, and so is what they include."""
 INCLUDE = re.compile(r'{% include "([a-z]+\.md)" %}\n')
@@ -133,8 +136,8 @@ def read_wording(folder: Path, problems: list[str]) -> Wording:
             phrases.update(_texts(text, place, known_phrases(), problems))
         elif path.name in base.templates:
             templates[path.name] = text
-        elif path.name != PAGES:
-            known = ", ".join((MESSAGES, PHRASES, PAGES, *base.templates))
+        elif path.name not in ELSEWHERE:
+            known = ", ".join((MESSAGES, PHRASES, *ELSEWHERE, *base.templates))
             problems.append(f"{place}: nothing uses a file of this name; expected one of {known}")
     found = Wording(templates, messages, phrases)
     problems.extend(f"{where}/{problem}" for problem in _mistakes(found, base))

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from cds_service.knowledge.model import Knowledge, Rule
+from cds_service.knowledge.texts import NAME, read_texts, texts_of
+from cds_service.knowledge.yaml_file import KnowledgeError, Problem, dotted
 
 WORDS = ("title", "advice", "differs", "evidence")
 
@@ -58,6 +61,20 @@ def _by_profile(shipped: Knowledge, here: Knowledge) -> Iterator[Difference]:
             before, after = getattr(old[rule.id], field), getattr(rule, field)
             if before != after:
                 yield _preset(f"rule {rule.id}: {field}", _short(before, old[rule.id]), _short(after, rule), chosen)
+
+
+def reworded(shipped: Knowledge, folder: Path | None) -> list[Difference]:
+    """Texts that the folder of the site's own words puts in other words. Raises KnowledgeError."""
+    problems: list[Problem] = []
+    told = read_texts(shipped, folder, problems)
+    if problems:
+        raise KnowledgeError(problems)
+    before = texts_of(shipped)
+    return [
+        Difference(dotted(place), before[place], text, "settings", "words.folder", "", NAME)
+        for place, text in told.items()
+        if text != before[place]
+    ]
 
 
 def _preset(what: str, before: Any, after: Any, chosen: str) -> Difference:

@@ -13,6 +13,7 @@ from cds_service.knowledge.choices import choose
 from cds_service.knowledge.model import Knowledge, Protocol, Rule
 from cds_service.knowledge.protocols import compile_protocols, read_protocols
 from cds_service.knowledge.terminology import compile_terms
+from cds_service.knowledge.texts import reworded
 from cds_service.knowledge.yaml_file import Document, KnowledgeError, Problem, read
 
 _HERE = Path(__file__).parent
@@ -21,13 +22,19 @@ _SITE_DIGITS = 6
 
 
 def load(
-    path: Path | None = None, *, overlay: Path | None = None, guideline: str = "", today: date | None = None
+    path: Path | None = None,
+    *,
+    overlay: Path | None = None,
+    guideline: str = "",
+    today: date | None = None,
+    words: Path | None = None,
 ) -> Knowledge:
     """The knowledge in the folder `path` (default: the shipped one), as it is at a site on `today`.
 
     `overlay` is the site's file of changes (`overlay.py`). `guideline` is the word of the switch `guideline`, ''
     for the one that the overlay, else the shipped file names. `today` (None: the clock's) decides which changes
-    have ended. Raises KnowledgeError with every problem found, each with file, line, field and what was expected.
+    have ended. `words` is the folder of the site's own words (`texts.py`). Raises KnowledgeError with every problem
+    found, each with file, line, field and what was expected.
     """
     folder = path or _HERE
     today = today or date.today()
@@ -44,6 +51,7 @@ def load(
         raise KnowledgeError(problems)
     parts = {name: getattr(terms, name) for name in terms.__struct_fields__}
     knowledge = Knowledge(version=version_of(folder), protocols=protocols, rules=rules, **parts)
+    knowledge = reworded(knowledge, words, problems)
     knowledge = follow(knowledge, _chosen(guideline, document, today, problems), problems)
     if document is not None:
         knowledge = choose(knowledge, site_overlay.profiles_of(knowledge, document, today))
