@@ -88,7 +88,7 @@ def create_app(  # noqa: PLR0913 - what the service is made of
 
 def _add_pages(app: Flask, desk: routes.Desk, settings: Settings, tools: Tools | None) -> None:
     """The pages for people, as far as the settings let them be."""
-    app.register_blueprint(pages.make_blueprint(page_words(settings)))
+    app.register_blueprint(pages.make_blueprint(page_words(settings), desk.wording.locale))
     if tools is not None and settings.has_workbench:
         app.register_blueprint(workbench.make_blueprint(desk, settings, tools))
         app.register_blueprint(chart.make_blueprint(desk, tools))

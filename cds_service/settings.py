@@ -51,7 +51,7 @@ a table. `load` reports all mistakes at once, each with the file and the field.
     overlay = ""                  file with the site's own changes and codes; a relative path starts at this file
     [words]
     folder = ""                   folder with the site's own words; a relative path starts at this file
-    locale = "en"                 how numbers and dates are written on cards
+    locale = "en"                 how numbers and dates are written on cards and pages
     [web]
     workbench = true              the page that plays an EHR; only ever on a loopback host without a public_url
     governance = false            true: the governance page

@@ -46,10 +46,14 @@ class Locale(msgspec.Struct, frozen=True):
     month: str = "YYYY-MM"
 
     def date(self, iso: str) -> str:
-        """An ISO date of any precision, `2026-11-22`, `2026-11`, `2026` or '', as it is written here."""
+        """An ISO date of any precision, `2026-11-22`, `2026-11`, `2026` or '', as it is written here.
+
+        What follows a day after a blank, such as the time of day, stays.
+        """
         year, month, day = (*iso.split("-"), "", "")[:3]
+        day, clock, time = day.partition(" ")
         pattern = self.day if day else self.month if month else "YYYY"
-        return pattern.replace("YYYY", year).replace("MM", month).replace("DD", day)
+        return pattern.replace("YYYY", year).replace("MM", month).replace("DD", day) + clock + time
 
     def number(self, digits: str) -> str:
         """A number of digits and a point, as it is written here."""

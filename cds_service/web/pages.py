@@ -7,24 +7,32 @@ modules in `static/`; nothing is inline, nothing comes from another host, and no
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from flask import Blueprint, Response, current_app, has_app_context, render_template
 from jinja2 import StrictUndefined
 
 from cds_service import __version__
+from cds_service.hooks.wording import ISO, Locale
 from cds_service.web.page_words import shipped
 
 FOLDER = Path(__file__).parent
 WORDS = "cds_page_words"
+LOCALE = "cds_page_locale"
+_NUMBER = re.compile(r"-?\d+\.\d+")
 SELF = "'self'"
 NONE = "'none'"
 
 
-def make_blueprint(site: Mapping[str, Any]) -> Blueprint:
-    """The static files at `/web/…`, and the templates of all pages, with the words of the site."""
+def make_blueprint(site: Mapping[str, Any], locale: Locale) -> Blueprint:
+    """The static files at `/web/…`, and the templates of all pages, with the words of the site.
+
+    Templates write dates with the filter `day` and numbers with `number`; scripts are told the locale.
+    """
     blueprint = Blueprint(
         "web", __name__, template_folder="templates", static_folder="static", static_url_path="/web"
     )
@@ -34,6 +42,10 @@ def make_blueprint(site: Mapping[str, Any]) -> Blueprint:
         # A word that is missing is an error, never an empty place on a page.
         state.app.jinja_env.undefined = StrictUndefined
         state.app.extensions[WORDS] = site
+        state.app.extensions[LOCALE] = locale
+        filters = state.app.jinja_env.filters
+        filters["day"] = lambda when: locale.date(str(when)) if when else ""
+        filters["number"] = lambda text: locale.number(text) if _NUMBER.fullmatch(text) else text
 
     return blueprint
 
@@ -42,6 +54,12 @@ def words() -> Mapping[str, Any]:
     """The words of all pages, by section: those of the site whose service is asked, else as they are shipped."""
     site: Mapping[str, Any] = current_app.extensions[WORDS] if has_app_context() else shipped()
     return site
+
+
+def told_locale() -> dict[str, str]:
+    """How scripts write numbers and dates (`static/locale.js`)."""
+    locale: Locale = current_app.extensions[LOCALE] if has_app_context() else ISO
+    return msgspec.structs.asdict(locale)
 
 
 def policy(*, connect: Iterable[str] = (), ancestors: Iterable[str] = ()) -> str:
@@ -66,7 +84,12 @@ def policy(*, connect: Iterable[str] = (), ancestors: Iterable[str] = ()) -> str
 def render(template: str, *, csp: str = "", **values: Any) -> Response:
     """A page. `csp` '': the policy without any exception."""
     html = render_template(
-        template, words=words(), version=__version__, served=current_app.view_functions.keys(), **values
+        template,
+        words=words(),
+        locale=told_locale(),
+        version=__version__,
+        served=current_app.view_functions.keys(),
+        **values,
     )
     response = Response(html, mimetype="text/html")
     response.headers["Content-Security-Policy"] = csp or policy()

@@ -56,6 +56,7 @@ def make_blueprint(desk: Desk, settings: Settings) -> Blueprint:
         "templates": {item.key: item.template for item in expected},
         "most": settings.fhir_max_pages,
         "words": pages.words()["smart"],
+        "locale": msgspec.structs.asdict(desk.wording.locale),
     }
 
     @blueprint.get("/launch")

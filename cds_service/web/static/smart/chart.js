@@ -2,6 +2,7 @@
 // to the FHIR server that gave it and nowhere else; what the chart holds goes to this service, without the token.
 
 import { enliven } from "../chart.js";
+import { dayIn } from "../locale.js";
 import { getJson, ofTheEhr, parsed, run, say, storage, Told, told, words } from "./common.js";
 
 const SESSION = "smart session";
@@ -121,7 +122,7 @@ function introduce(patient) {
   const name = found.name?.[0] ?? {};
   const full = name.text ?? [...(name.given ?? []), name.family].filter(Boolean).join(" ");
   const line = document.getElementById("patient");
-  line.textContent = [full, found.birthDate && words.born.replace("{day}", found.birthDate)].filter(Boolean).join(", ");
+  line.textContent = [full, found.birthDate && words.born.replace("{day}", dayIn(told.locale, found.birthDate))].filter(Boolean).join(", ");
   line.hidden = line.textContent === "";
 }
 

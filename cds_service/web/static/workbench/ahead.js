@@ -1,5 +1,5 @@
 // What changes in the year after a day: the service is asked week by week, then day by day where the cards changed.
-import {byId, dated, fill, h, icon, plusDays, say} from './dom.js';
+import {byId, dated, fill, h, icon, plusDays, say, written} from './dom.js';
 
 const WEEK = 7;
 const WEEKS = 53;
@@ -25,7 +25,7 @@ export async function lookAhead(from, ask, go) {
     const first = {day: from, came: before, gone: []};
     for (let week = 1; week <= WEEKS; week += 1) {
       const day = plusDays(from, week * WEEK);
-      state.textContent = say('ahead_running', {day});
+      state.textContent = say('ahead_running', {day: written(day)});
       const then = await ask(day);
       if (mine !== run) return;
       if (differs(before, then)) {
@@ -50,12 +50,12 @@ const missing = (some, others) => some.filter((card) => !others.some(({summary})
 
 function show(place, first, changes, go) {
   if (!changes.length) {
-    fill(place, h('p', {class: 'small', role: 'status'}, say('ahead_none', {day: first.day})));
+    fill(place, h('p', {class: 'small', role: 'status'}, say('ahead_none', {day: written(first.day)})));
     return;
   }
-  fill(place, h('p', {class: 'small', role: 'status'}, say('ahead_title', {day: first.day})),
+  fill(place, h('p', {class: 'small', role: 'status'}, say('ahead_title', {day: written(first.day)})),
     h('ol', {class: 'bare ahead'}, changes.map(({day, came, gone}) => h('li', {},
-      h('button', {type: 'button', class: 'plain', onclick: () => go(day)}, h('time', {datetime: day}, day)),
+      h('button', {type: 'button', class: 'plain', onclick: () => go(day)}, h('time', {datetime: day}, written(day))),
       h('ul', {class: 'bare'},
         came.map(({indicator, summary}) => h('li', {}, h('span', {class: `chip ${indicator}`}, icon(indicator), say(indicator)), ' ', dated(summary))),
         gone.map(({summary}) => h('li', {class: 'quiet'}, h('s', {}, dated(summary)), ` ${say('ahead_gone')}`)))))));

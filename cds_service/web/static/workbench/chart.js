@@ -1,5 +1,5 @@
 // The chart as the service read it, and the facts that rules rest on.
-import {byId, dated, fill, h, icon, say} from './dom.js';
+import {byId, dated, fill, h, icon, say, written} from './dom.js';
 
 // Who the chart is about, above everything.
 export function showBanner(chart, explanation) {
@@ -7,7 +7,7 @@ export function showBanner(chart, explanation) {
   const name = nameOf(patient) || chart.patientId;
   const read = explanation?.patient ?? {};
   const facts = [read.sex ?? patient.gender, read.age ? say('years', {n: read.age}) : null,
-    patient.birthDate ? say('born', {day: patient.birthDate}) : null];
+    patient.birthDate ? say('born', {day: written(patient.birthDate)}) : null];
   const now = (explanation?.chart.therapies ?? []).filter(({current}) => current).map(({agent}) => agent);
   fill(byId('banner'),
     h('p', {class: 'name'}, name),
@@ -40,8 +40,8 @@ const lines = (items) => (items.length ? h('ul', {class: 'bare'}, items.map((ite
 
 function therapy(one) {
   const form = one.form && one.form !== 'unknown' ? ` (${one.form})` : '';
-  const state = one.on_hold ? say('held') : one.current ? say('current') : one.end ? say('until', {day: one.end}) : '';
-  const start = one.start ? say('since', {day: one.start}) : say('start_unknown');
+  const state = one.on_hold ? say('held') : one.current ? say('current') : one.end ? say('until', {day: written(one.end)}) : '';
+  const start = one.start ? say('since', {day: written(one.start)}) : say('start_unknown');
   return [h('b', {}, one.agent), dated(`${form}, ${start}${state ? `, ${state}` : ''}`)];
 }
 
@@ -54,8 +54,8 @@ function resultTable(series) {
       h('th', {scope: 'row'}, capital(latest.name)),
       h('td', {}, valueOf(latest), earlier.length ? h('details', {class: 'small'},
         h('summary', {}, `${earlier.length} ${say('earlier').toLowerCase()}`),
-        h('ul', {class: 'bare'}, earlier.map((one) => h('li', {}, `${one.date}: `, valueOf(one))))) : null),
-      h('td', {}, latest.date.slice(0, 10)))))));
+        h('ul', {class: 'bare'}, earlier.map((one) => h('li', {}, `${written(one.date)}: `, valueOf(one))))) : null),
+      h('td', {}, written(latest.date.slice(0, 10))))))));
 }
 
 function valueOf(result) {
@@ -85,9 +85,9 @@ const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1);
 export function factOf(one) {
   if (one.kind === 'result') {
     const notes = [one.conversion, one.problem, one.conflict].filter(Boolean).join('; ');
-    return `${capital(one.name)} ${one.value || one.reported}, ${one.date}${notes ? ` [${notes}]` : ''}`;
+    return `${capital(one.name)} ${one.value || one.reported}, ${written(one.date)}${notes ? ` [${notes}]` : ''}`;
   }
   if (one.kind === 'therapy') return therapy(one);
-  const about = [one.state, one.date].filter(Boolean).join(', ');
+  const about = [one.state, written(one.date)].filter(Boolean).join(', ');
   return `${capital(one.name ?? one.agent)}${about ? `, ${about}` : ''}`;
 }

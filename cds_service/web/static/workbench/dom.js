@@ -1,5 +1,7 @@
 // Small tools for the page: elements, drawings, words, dates. Text only ever enters the page as text.
 
+import {dayIn, numberIn, shownDay} from '../locale.js';
+
 export const told = JSON.parse(document.getElementById('told').textContent);
 
 const plurals = new Intl.PluralRules(told.lang);
@@ -35,9 +37,16 @@ export function icon(name) {
   return drawing;
 }
 
+// An ISO date, and a number with a point, as the site writes them.
+export const written = (iso) => (iso ? dayIn(told.locale, iso) : '');
+export const number = (value) => numberIn(told.locale, value);
+
+const DAY = shownDay(told.locale);
+export const isWritten = (text) => new RegExp(`^(?:${DAY}|\\d{4}-\\d\\d|\\d\\d[./-]\\d{4})$`).test(text);
+
 // Text whose dates are not broken over two lines.
 export function dated(text) {
-  return text.split(/(\d{4}-\d\d-\d\d)/).map((part, place) => (place % 2 ? h('span', {class: 'nowrap'}, part) : part));
+  return text.split(new RegExp(`(${DAY})`)).map((part, place) => (place % 2 ? h('span', {class: 'nowrap'}, part) : part));
 }
 
 // A word of the message file; {n} chooses between its forms, every {name} is filled in.

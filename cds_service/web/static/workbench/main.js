@@ -2,7 +2,7 @@
 import {forgetAhead, lookAhead} from './ahead.js';
 import {showCards, showNone, showRefusal} from './cards.js';
 import {showBanner, showChart} from './chart.js';
-import {byId, say, told} from './dom.js';
+import {byId, say, told, written} from './dom.js';
 import * as ehr from './ehr.js';
 import {parse} from './json.js';
 import {listDrugs, showOrders} from './orders.js';
@@ -273,7 +273,7 @@ async function start() {
     if (!sitting.chart) return;
     lookAhead(time.day, async (day) => {
       const {answer} = await callOn(day, 'patient-view');
-      if (!answer.ok) throw new Error(say('ahead_failed', {status: answer.status, day}));
+      if (!answer.ok) throw new Error(say('ahead_failed', {status: answer.status, day: written(day)}));
       return answer.body.cards;
     }, go);
   });

@@ -1,7 +1,7 @@
 // The detail of a card (GitHub-flavoured Markdown) as elements. Nothing is handed to the browser as HTML: each token
 // that is known becomes an element, everything else stays text: an image its description. Links show their host.
 import MarkdownIt from '../vendor/markdown-it.js';
-import {h} from './dom.js';
+import {h, isWritten} from './dom.js';
 
 const reader = new MarkdownIt({html: false, linkify: false});
 const BLOCKS = new Set(['p', 'ul', 'ol', 'li', 'table', 'thead', 'tbody', 'tr', 'th', 'td', 'blockquote']);
@@ -16,7 +16,7 @@ export function markdown(text) {
     frame.append(table);
   }
   for (const cell of whole.querySelectorAll('td')) {
-    if (/^\d{4}-\d\d(-\d\d)?$/.test(cell.textContent)) cell.className = 'nowrap';
+    if (isWritten(cell.textContent)) cell.className = 'nowrap';
   }
   return whole;
 }

@@ -1,5 +1,5 @@
 // Why each rule spoke or stayed silent, from the service's own explanation.
-import {byId, fill, h, icon, say, told} from './dom.js';
+import {byId, fill, h, icon, say, told, written} from './dom.js';
 import {factOf} from './chart.js';
 
 // What an explanation calls a result, the word for it, and its drawing; in the order in which they matter.
@@ -55,7 +55,7 @@ function ruleOf(rule, open) {
       rule.schedule ? part('schedule_title', schedule(rule.schedule)) : null,
       rule.facts ? part('rests_on', list(rule.facts.map(factOf))) : null,
       rule.unknown ? part('not_known', list(rule.unknown)) : null),
-    rule.next_due ? h('p', {}, say('next_due', {day: rule.next_due})) : null,
+    rule.next_due ? h('p', {}, say('next_due', {day: written(rule.next_due)})) : null,
     rule.failed ? h('p', {class: 'notice warning'}, say('failed', {error: rule.failed})) : null,
     h('p', {class: 'small quiet'}, say('version', {n: rule.version})));
 }
@@ -71,17 +71,17 @@ function part(word, content) {
 
 function comparison(one) {
   const verdict = one.passed === null || one.passed === undefined ? 'cannot_tell' : one.passed ? 'yes_passed' : 'not_passed';
-  const notes = [one.limit_of, one.factor ? `× ${one.factor}` : null, one.result ? `${one.result.date}, ${one.result.source}` : null];
+  const notes = [one.limit_of, one.factor ? `× ${one.factor}` : null, one.result ? `${written(one.result.date)}, ${one.result.source}` : null];
   return [`${one.subject} ${one.value} ${one.operator} ${one.limit}: `, h('b', {}, say(verdict)),
     h('span', {class: 'quiet'}, notes.filter(Boolean).map((note) => `; ${note}`).join(''))];
 }
 
 function schedule(plan) {
-  const start = plan.start ? say('schedule_start', plan) : say('schedule_no_start');
+  const start = plan.start ? say('schedule_start', {...plan, start: written(plan.start)}) : say('schedule_no_start');
   const lines = [`${say('schedule', plan)}: ${start}${plan.milestone ? `, ${plan.milestone}` : ''}`];
-  if (plan.target) lines.push(say('schedule_target', plan));
+  if (plan.target) lines.push(say('schedule_target', {target: written(plan.target), overdue_from: written(plan.overdue_from), opens: written(plan.opens)}));
   if (plan.again) lines.push(say('schedule_again', {due: plan.again.due_after_days, overdue: plan.again.overdue_after_days}));
   const tests = plan.tests.map((test) => h('tr', {}, h('th', {scope: 'row'}, test.name),
-    h('td', {}, told.words.test_state[test.state]), h('td', {}, test.day || test.order)));
+    h('td', {}, told.words.test_state[test.state]), h('td', {}, test.day ? written(test.day) : test.order)));
   return [list(lines), tests.length ? h('table', {}, h('tbody', {}, tests)) : null].filter(Boolean);
 }

@@ -1,5 +1,5 @@
 // The request and the response as JSON, and the feedback that was sent.
-import {byId, fill, h, icon, say} from './dom.js';
+import {byId, fill, h, icon, number, say} from './dom.js';
 
 export function showWire(request, response) {
   fill(byId('wire'), pane('request', request), pane('response', response));
@@ -17,7 +17,7 @@ function pane(word, value) {
     }
   };
   return h('details', {},
-    h('summary', {}, say(word), ' ', h('span', {class: 'small quiet'}, text.length < 1024 ? `${text.length} B` : `${(text.length / 1024).toFixed(1)} KiB`)),
+    h('summary', {}, say(word), ' ', h('span', {class: 'small quiet'}, text.length < 1024 ? `${text.length} B` : `${number((text.length / 1024).toFixed(1))} KiB`)),
     h('div', {class: 'row'}, h('button', {type: 'button', onclick: copy}, say('copy')), outcome),
     h('pre', {class: 'scroll', tabindex: 0, role: 'region', 'aria-label': say(word)}, text));
 }
