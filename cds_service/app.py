@@ -14,12 +14,14 @@ from datetime import UTC, date, datetime
 from time import perf_counter
 from typing import TextIO
 
+import msgspec
 from flask import Flask, Response, g, request
 from structlog.typing import FilteringBoundLogger
 from werkzeug.exceptions import HTTPException
 
 from cds_service.feedback.store import Store, memory
 from cds_service.hooks import access, errors, headers, health, routes
+from cds_service.hooks.reading import Lately
 from cds_service.knowledge.loader import load
 from cds_service.knowledge.model import Knowledge
 from cds_service.log import make_logger, place_of
@@ -71,6 +73,8 @@ def create_app(  # noqa: PLR0913 - what the service is made of
     app.config["MAX_CONTENT_LENGTH"] = settings.max_body
     store = store or memory()
     desk = routes.make_desk(settings, knowledge, clock, store)
+    if tools is not None and settings.has_workbench:
+        desk = msgspec.structs.replace(desk, lately=Lately())
     app.register_blueprint(routes.make_blueprint(desk))
     _add_pages(app, desk, settings, tools)
     _add_errors(app)

@@ -337,7 +337,7 @@ def explain(site: Site, request: Path, as_json: bool, remember: bool, client: st
 
         store = open_store(settings)
         patient = store.patient(client, call.fhir_server, call.patient_id)
-        return store.past(patient, chart, known, settings.zone)
+        return store.past(patient, chart, known, settings.zone, site.today)
 
     try:
         explanation = explain_request(

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from datetime import date, tzinfo
-from typing import Any, get_args
+from functools import partial
+from typing import Any, Protocol, get_args
 
 import msgspec
 
@@ -29,16 +30,17 @@ from cds_service.explain_facts import (
     whole,
 )
 from cds_service.fhir.expected import Expected
-from cds_service.fhir.reader import read_chart
 from cds_service.hooks.cards import make_renderer
 from cds_service.hooks.errors import HookError
 from cds_service.hooks.prefetch import build_expected, require_enough
+from cds_service.hooks.reading import Reading, read
 from cds_service.hooks.request import HookRequest, read_request
 from cds_service.hooks.wording import Wording
 from cds_service.hooks.words import Words
 from cds_service.knowledge.in_words import in_words
 from cds_service.knowledge.model import HookName, Knowledge, Rule
 from cds_service.knowledge.rule_words import rule_in_words
+from cds_service.metrics import Watch
 from cds_service.rules.context import Context
 from cds_service.rules.engine import evaluate
 from cds_service.rules.lines import doubt_lines
@@ -55,6 +57,24 @@ class ExplainError(ValueError):
 
 Recall = Callable[[HookRequest, Chart], Past]
 """Tells what users did with earlier cards about the patient of a call."""
+Read = Callable[[HookRequest, tuple[Expected, ...], date], Reading]
+"""Makes the chart of a call on a day."""
+
+
+class Explain(Protocol):
+    """What `make_explainer` makes."""
+
+    def __call__(self, body: bytes, as_of: date, *, recall: Recall = ..., read: Read | None = None) -> Data:
+        """Everything about the answer to a hook request on a day. Raises ExplainError.
+
+        `recall` tells what users did with earlier cards; `read` makes the chart, None: of prefetch alone.
+        """
+        ...
+
+
+def nothing(_request: HookRequest, _chart: Chart) -> Past:
+    """Recalls nothing."""
+    return Past()
 
 
 def explain_request(  # noqa: PLR0913 - all that an answer depends on
@@ -64,14 +84,14 @@ def explain_request(  # noqa: PLR0913 - all that an answer depends on
     as_of: date,
     zone: tzinfo,
     profile: str = "generic",
-    recall: Recall = lambda _request, _chart: Past(),
+    recall: Recall = nothing,
     silent: frozenset[str] = frozenset(),
 ) -> Data:
     """Everything about the answer to one hook request. Raises ExplainError.
 
     `recall` tells what users did with earlier cards; `silent`: ids of the site's silent rules.
     """
-    return make_explainer(knowledge, zone=zone, profile=profile, recall=recall, silent=silent)(body, as_of)
+    return make_explainer(knowledge, zone=zone, profile=profile, silent=silent)(body, as_of, recall=recall)
 
 
 def make_explainer(
@@ -79,30 +99,19 @@ def make_explainer(
     *,
     zone: tzinfo,
     profile: str = "generic",
-    recall: Recall = lambda _request, _chart: Past(),
     silent: frozenset[str] = frozenset(),
     wording: Wording | None = None,
-) -> Callable[[bytes, date], Data]:
-    """Compile the words once; the function that comes back explains the answer to a hook request on a day.
-
-    It raises ExplainError.
-    """
+) -> Explain:
+    """Compile the words once; the function that comes back explains the answer to a hook request on a day."""
     render = make_renderer(knowledge, profile, wording)
     words = Words(knowledge, wording)
+    of_prefetch = partial(read, knowledge=knowledge, zone=zone, client=None, watch=Watch())
 
-    def explain(body: bytes, as_of: date) -> Data:
+    def explain(body: bytes, as_of: date, *, recall: Recall = nothing, read: Read | None = None) -> Data:
         request = _read(body)
         expected = build_expected(knowledge, request.hook)
-        chart = read_chart(
-            request.prefetch,
-            expected,
-            patient_id=request.patient_id,
-            knowledge=knowledge,
-            as_of=as_of,
-            zone=zone,
-            draft_orders=request.draft_orders,
-            selections=request.selections,
-        )
+        reading = (read or of_prefetch)(request, expected, as_of)
+        chart = reading.chart
         past = recall(request, chart)
         evaluation = evaluate(
             chart, knowledge, as_of=as_of, hook=request.hook, past=past, silent=silent, traced=True
@@ -115,6 +124,7 @@ def make_explainer(
             "answer": _answer(chart, expected, request.hook, cards),
             "patient": _patient(chart, knowledge, as_of, request.hook),
             "resources": _resources(chart),
+            "fetched": dict(reading.fetched),
             "gaps": [_gap(gap) for gap in chart.gaps],
             "chart": _chart(chart, knowledge),
             "protocols": [p.name for p in knowledge.protocols if p.key in evaluation.protocols],

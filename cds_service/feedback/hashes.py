@@ -1,6 +1,6 @@
 """What stands in a row for a patient and for a fact of the chart: a keyed hash, of no use without the key.
 
-docs/decisions/0013 tells what a patient's hash covers, and why.
+docs/decisions/0018 tells what a patient's hash covers, and why.
 """
 
 from __future__ import annotations

@@ -74,8 +74,11 @@ class Memory:
             raise UnreachableError("database: cannot be read") from error
 
 
-def past_of(rows: Iterable[Row], chart: Chart, knowledge: Knowledge, key: bytes, zone: tzinfo) -> Past:
-    """What the rules are told: overrides of their present versions, and tests whose order was accepted."""
+def past_of(rows: Iterable[Row], chart: Chart, knowledge: Knowledge, key: bytes, zone: tzinfo, as_of: date) -> Past:
+    """What the rules are told: overrides of their present versions, and tests whose order was accepted.
+
+    What users did after `as_of` is left out: nobody knew of it on that day.
+    """
     reasons = {(reason.system, reason.code): name for name, reason in knowledge.reasons.items()}
     rules = {(rule.id, rule.version): rule for rule in knowledge.rules}
     facts = _Facts(chart, key)
@@ -84,6 +87,8 @@ def past_of(rows: Iterable[Row], chart: Chart, knowledge: Knowledge, key: bytes,
     for outcome, system, code, at, received, name, version, indicator, tests, basis, test in rows:
         # A clock of the EHR that is ahead must not make a snooze longer.
         on = min(_instant(at), _instant(received)).astimezone(zone).date()
+        if on > as_of:
+            continue
         rule = rules.get((name, version))
         if outcome == "accepted" and test:
             accepted[test] = max(on, accepted.get(test, on))

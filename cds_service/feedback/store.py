@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import threading
 import weakref
+from collections.abc import Callable
 from contextlib import suppress
-from datetime import tzinfo
+from datetime import date, tzinfo
 from functools import cache, partial
 from time import sleep
 
@@ -22,7 +23,7 @@ from cds_service.chart import Chart, Past
 from cds_service.feedback.database import check, connect, create, patient_key
 from cds_service.feedback.errors import DatabaseError, UnreachableError
 from cds_service.feedback.hashes import patient_hash
-from cds_service.feedback.memory import Memory, past_of
+from cds_service.feedback.memory import Memory, Row, past_of
 from cds_service.feedback.records import Recorder
 from cds_service.knowledge.model import Knowledge
 from cds_service.settings import Settings
@@ -34,10 +35,14 @@ PAUSE_SECONDS = 2.0
 class Store:
     """One database, its key, and the list of what is still to be written. Safe to use from several threads."""
 
-    def __init__(self, engine: Engine, key: str = "") -> None:
-        """`key` '': the one that was made with the tables. Nothing is opened yet."""
+    def __init__(self, engine: Engine, key: str = "", *, beside: Store | None = None) -> None:
+        """`key` '': the one that was made with the tables. Nothing is opened yet.
+
+        `beside`: a store whose key this one uses, and whose memory it has besides its own.
+        """
         self.engine = engine
-        self.key = cache(partial(patient_key, engine, key))
+        self.beside = beside
+        self.key: Callable[[], bytes] = beside.key if beside else cache(partial(patient_key, engine, key))
         """Gives the key of the hashes. Raises DatabaseError if it is kept in the database and cannot be read."""
         self.recorder = Recorder(engine, self.key)
         self.blind = False
@@ -50,17 +55,20 @@ class Store:
         """What stands for the patient in the rows. Raises DatabaseError as `key` does."""
         return patient_hash(self.key(), client, fhir_server, patient_id)
 
-    def past(self, patient: str, chart: Chart, knowledge: Knowledge, zone: tzinfo) -> Past:
-        """What is remembered of the patient; nothing while the database cannot be read (one call waits for it)."""
+    def past(self, patient: str, chart: Chart, knowledge: Knowledge, zone: tzinfo, as_of: date) -> Past:
+        """What users did up to a day; nothing while the database cannot be read (one call waits for it)."""
+        rows = self._rows(patient) + (self.beside._rows(patient) if self.beside else [])
+        return past_of(rows, chart, knowledge, self.key(), zone, as_of) if rows else Past()
+
+    def _rows(self, patient: str) -> list[Row]:
         if self.blind:
-            return Past()
+            return []
         try:
-            rows = self._memory.recall(patient)
-            return past_of(rows, chart, knowledge, self.key(), zone) if rows else Past()
+            return self._memory.recall(patient)
         except DatabaseError:
             self.blind = True
             threading.Thread(target=self._look_again, name="store", daemon=True).start()
-            return Past()
+            return []
 
     def _look_again(self) -> None:
         while self.blind:
@@ -86,8 +94,8 @@ def open_store(settings: Settings) -> Store:
     return store
 
 
-def memory() -> Store:
-    """A store whose database lives in memory, for trying out and for tests."""
+def memory(beside: Store | None = None) -> Store:
+    """A store whose database lives in memory, for trying out and for tests; `beside` as in `Store`."""
     engine = connect("sqlite://")
     create(engine)
-    return Store(engine)
+    return Store(engine, beside=beside)

@@ -14,8 +14,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Callable
-from datetime import datetime
-from functools import partial
+from datetime import date, datetime
 from os import urandom
 from pathlib import Path
 from time import perf_counter
@@ -31,15 +30,14 @@ from cds_service.feedback.errors import DatabaseError
 from cds_service.feedback.records import CallRecord
 from cds_service.feedback.store import Store
 from cds_service.fhir.client import Client
-from cds_service.fhir.completion import Grant, complete
 from cds_service.fhir.expected import Expected
-from cds_service.fhir.reader import read_chart
 from cds_service.hooks.body import Patience, read_body
 from cds_service.hooks.cards import Renderer, make_renderer
 from cds_service.hooks.discovery import SERVICES, Service, document
 from cds_service.hooks.errors import HookError, Problem
 from cds_service.hooks.feedback import read_feedback
-from cds_service.hooks.prefetch import build_expected, require_enough, worth_fetching
+from cds_service.hooks.prefetch import build_expected, require_enough
+from cds_service.hooks.reading import Lately, Reading, read
 from cds_service.hooks.recording import Notes, results
 from cds_service.hooks.request import HookRequest, check_media, read_request
 from cds_service.hooks.unmapped import Unmapped
@@ -75,6 +73,8 @@ class Desk(msgspec.Struct, frozen=True):
     silent_all: bool = False
     wording: Wording = msgspec.field(default_factory=shipped)
     unmapped: Unmapped = msgspec.field(default_factory=Unmapped)
+    lately: Lately | None = None
+    """Keeps charts for which something was fetched, for a page that explains them; None: nobody asks."""
 
 
 def make_desk(settings: Settings, knowledge: Knowledge, clock: Callable[[], datetime], store: Store) -> Desk:
@@ -167,29 +167,20 @@ def answer(
 ) -> list[dict[str, Any]]:
     """The cards for one call; what may be logged of it is added to `facts`. Raises HookError (412)."""
     as_of = desk.clock().astimezone(desk.zone).date()
-    read = partial(
-        read_chart,
-        patient_id=call.patient_id,
-        knowledge=desk.knowledge,
-        as_of=as_of,
-        zone=desk.zone,
-        draft_orders=call.draft_orders,
-        selections=call.selections,
-    )
-    chart = read(call.prefetch, expected)
-    if call.fhir_server and desk.client is not None and worth_fetching(chart, call.hook):
-        grant = Grant(call.fhir_server, call.authorization.token, call.patient_id, call.authorization.patient)
-        watch.lap("decode")
-        done = complete(chart, call.prefetch, expected, read=read, client=desk.client, grant=grant)
-        watch.lap("fetch")
-        chart = done.chart
-        facts.update(fetched=done.outcomes, fetch_times=done.times, fetch_ms=round(watch.phases["fetch"] * 1000))
+    reading = chart_of(call, expected, desk, as_of, watch)
+    chart = reading.chart
+    if reading.asked:
+        facts.update(
+            fetched=reading.fetched, fetch_times=reading.times, fetch_ms=round(watch.phases["fetch"] * 1000)
+        )
+    if reading.fetched and desk.lately is not None:
+        desk.lately.put(call, as_of, reading)
     facts.update(_facts_of_chart(chart))
     desk.unmapped.note(g.client, chart.refused)
     require_enough(chart, expected, call.hook)
     watch.lap("decode")
     patient = _patient(call, desk)
-    past = _past(patient, chart, desk)
+    past = _past(patient, chart, desk, as_of)
     evaluation = evaluate(chart, desk.knowledge, as_of=as_of, hook=call.hook, past=past, silent=desk.silent)
     facts.update(_facts_of_evaluation(evaluation))
     watch.lap("judge")
@@ -203,13 +194,18 @@ def answer(
     return shown
 
 
-def recall(call: HookRequest, chart: Chart, desk: Desk) -> Past:
-    """What users did with earlier cards about the patient of the call; nothing while that cannot be read."""
-    return _past(_patient(call, desk), chart, desk)
+def chart_of(call: HookRequest, expected: tuple[Expected, ...], desk: Desk, as_of: date, watch: Watch) -> Reading:
+    """The chart of a call on a day; what prefetch did not bring is fetched."""
+    return read(call, expected, as_of, knowledge=desk.knowledge, zone=desk.zone, client=desk.client, watch=watch)
 
 
-def _past(patient: str, chart: Chart, desk: Desk) -> Past:
-    return desk.store.past(patient, chart, desk.knowledge, desk.zone) if patient else Past()
+def recall(call: HookRequest, chart: Chart, desk: Desk, as_of: date) -> Past:
+    """What users did up to a day with cards about the patient of the call; nothing while that cannot be read."""
+    return _past(_patient(call, desk), chart, desk, as_of)
+
+
+def _past(patient: str, chart: Chart, desk: Desk, as_of: date) -> Past:
+    return desk.store.past(patient, chart, desk.knowledge, desk.zone, as_of) if patient else Past()
 
 
 def _patient(call: HookRequest, desk: Desk) -> str:

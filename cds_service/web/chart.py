@@ -1,6 +1,8 @@
 """The chart page: the road of a call, walked up to the picture of it.
 
-    GET  /chart?patient=…&as_of=…&years=…   an example patient, beside the workbench and under its law
+    GET   /chart?patient=…&as_of=…&years=…   an example patient, beside the workbench and under its law
+    POST  /chart                             the chart that is open in the workbench: a form with `request`, the
+                                             hook request that it would send, `as_of` and `years`
 
 `smart.py` serves the same page to EHRs. What both show is made here, of what a patient-view call would bring.
 """
@@ -15,13 +17,14 @@ from uuid import uuid4
 
 import msgspec
 from flask import Blueprint, Response, request
-from msgspec import Raw
 
-from cds_service.fhir.reader import read_chart
+from cds_service.chart import Chart
+from cds_service.fhir.expected import Expected
 from cds_service.hooks.errors import HookError
 from cds_service.hooks.request import read_request
-from cds_service.hooks.routes import Desk
+from cds_service.hooks.routes import Desk, chart_of
 from cds_service.hooks.words import Words
+from cds_service.metrics import Watch
 from cds_service.rules.engine import evaluate
 from cds_service.web import pages
 from cds_service.web.chart_data import ChartData, chart_data
@@ -33,14 +36,12 @@ HOOK = "patient-view"
 EVERYTHING = "all"
 YEAR_DAYS = 365
 
-View = Callable[[str, Mapping[str, Raw], date], ChartData]
-"""From a patient's id, the answers to the prefetch templates and a day to what the page shows."""
+View = Callable[[Chart, date], ChartData]
+"""From a chart and a day to what the page shows."""
 
 
 def make_view(desk: Desk) -> View:
     """The road as calls go it, with the words compiled when the first page asks for them."""
-    _, expected = next(entry for entry in desk.services.values() if entry[0].hook == HOOK)
-
     # What is judged in silence is not seen in a picture either.
     silent = {rule.id for rule in desk.knowledge.rules} if desk.silent_all else desk.silent
 
@@ -48,10 +49,7 @@ def make_view(desk: Desk) -> View:
     def words() -> Words:
         return Words(desk.knowledge, desk.wording)
 
-    def view(patient_id: str, prefetch: Mapping[str, Raw], as_of: date) -> ChartData:
-        chart = read_chart(
-            prefetch, expected, patient_id=patient_id, knowledge=desk.knowledge, as_of=as_of, zone=desk.zone
-        )
+    def view(chart: Chart, as_of: date) -> ChartData:
         evaluation = evaluate(chart, desk.knowledge, as_of=as_of, hook=HOOK, silent=frozenset(silent), traced=True)
         heard = tuple(outcome for outcome in evaluation.outcomes if outcome.rule not in silent)
         evaluation = msgspec.structs.replace(evaluation, outcomes=heard)
@@ -61,6 +59,11 @@ def make_view(desk: Desk) -> View:
         return chart_data(chart, evaluation, words(), cards)
 
     return view
+
+
+def expected_of(desk: Desk) -> tuple[Expected, ...]:
+    """What the chart page is drawn of: the data of a patient-view call."""
+    return next(expected for service, expected in desk.services.values() if service.hook == HOOK)
 
 
 def drawn(data: ChartData, years: str) -> dict[str, Any]:
@@ -79,32 +82,42 @@ def make_blueprint(desk: Desk, tools: Tools) -> Blueprint:
     """The page for the example patients."""
     blueprint = Blueprint("chart", __name__)
     blueprint.before_request(refuse_strangers)
-    view = make_view(desk)
+    view, expected = make_view(desk), expected_of(desk)
 
     @lru_cache(maxsize=1)
     def examples(day: date) -> dict[str, Example]:
         return {each.id: each for each in tools.examples(desk.knowledge, day)}
 
     @blueprint.get("/chart")
+    @blueprint.post("/chart")
     def page() -> Response:
+        request.max_form_memory_size = None  # the body is bounded as any other
         today = desk.clock().astimezone(desk.zone).date()
         listed, words = examples(today), pages.words()["chart"]
-        chosen = request.args.get("patient") or next(iter(listed))
-        years = request.args.get("years", EVERYTHING)
+        opened = request.form.get("request", "")
+        chosen = request.values.get("patient") or next(iter(listed))
+        years = request.values.get("years", EVERYTHING)
         years = years if years in spans() else EVERYTHING
         as_of, problem, shown = today, "", {}
         try:
-            as_of = near(date.fromisoformat(request.args.get("as_of") or today.isoformat()), today)
+            as_of = near(date.fromisoformat(request.values.get("as_of") or today.isoformat()), today)
         except (ValueError, HookError):
             problem = words["bad_date"]
-        if chosen not in listed:
+        if not opened and chosen not in listed:
             problem = words["no_example"]
         if not problem:
-            call = read_request(listed[chosen].request, listed[chosen].hook)
-            shown = drawn(view(call.patient_id, call.prefetch, as_of), years)
+            call = (
+                read_request(opened.encode(), HOOK)
+                if opened
+                else read_request(listed[chosen].request, listed[chosen].hook)
+            )
+            reading = chart_of(call, expected, desk, as_of, Watch())
+            shown = drawn(view(reading.chart, as_of), years)
         response = pages.render(
             "chart.html",
+            posts=bool(opened),
             examples=listed.values(),
+            opened=opened,
             chosen=chosen,
             as_of=as_of,
             years=years,

@@ -81,8 +81,8 @@ def policy(*, connect: Iterable[str] = (), ancestors: Iterable[str] = ()) -> str
     return "; ".join(f"{name} {value}" for name, value in parts.items())
 
 
-def render(template: str, *, csp: str = "", **values: Any) -> Response:
-    """A page. `csp` '': the policy without any exception."""
+def render(template: str, *, csp: str = "", posts: bool = False, **values: Any) -> Response:
+    """A page. `csp` '': the policy without any exception. `posts`: it has a form that is sent by POST."""
     html = render_template(
         template,
         words=words(),
@@ -94,4 +94,6 @@ def render(template: str, *, csp: str = "", **values: Any) -> Response:
     response = Response(html, mimetype="text/html")
     response.headers["Content-Security-Policy"] = csp or policy()
     response.headers["Cross-Origin-Opener-Policy"] = "same-origin"
+    if posts:  # with `no-referrer` browsers do not say either that a form is from here
+        response.headers["Referrer-Policy"] = "same-origin"
     return response

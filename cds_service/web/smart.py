@@ -20,12 +20,13 @@ from msgspec import Raw
 
 from cds_service.fhir.expected import Expected
 from cds_service.fhir.hosts import Hosts, take_apart
+from cds_service.fhir.reader import read_chart
 from cds_service.hooks.errors import HookError, Problem
 from cds_service.hooks.request import check_media
 from cds_service.hooks.routes import Desk
 from cds_service.settings import Settings
 from cds_service.web import pages
-from cds_service.web.chart import EVERYTHING, HOOK, drawn, make_view, spans
+from cds_service.web.chart import EVERYTHING, drawn, expected_of, make_view, spans
 from cds_service.web.visitors import LOOPBACK_SERVERS
 
 ID = r"^[A-Za-z0-9\-.]{1,64}$"
@@ -43,10 +44,9 @@ class Reading(msgspec.Struct, forbid_unknown_fields=True):
 def make_blueprint(desk: Desk, settings: Settings) -> Blueprint:
     """The app; its addresses are those of `settings.smart_url`."""
     blueprint = Blueprint("smart", __name__, url_prefix="/smart")
-    hosts, view = Hosts(settings), make_view(desk)
+    hosts, view, expected = Hosts(settings), make_view(desk), expected_of(desk)
     sites = _sites(settings)
     csp = pages.policy(connect=sites, ancestors=sites)
-    _, expected = next(entry for entry in desk.services.values() if entry[0].hook == HOOK)
     told = {
         "client": settings.smart_client_id,
         "scopes": settings.smart_scopes,
@@ -76,7 +76,10 @@ def make_blueprint(desk: Desk, settings: Settings) -> Blueprint:
         reading = _reading(settings)
         prefetch = {key: _whole(found) for key, found in reading.pages.items() if found}
         today = desk.clock().astimezone(desk.zone).date()
-        data = view(reading.patient, prefetch, today)
+        chart = read_chart(
+            prefetch, expected, patient_id=reading.patient, knowledge=desk.knowledge, as_of=today, zone=desk.zone
+        )
+        data = view(chart, today)
         if request.accept_mimetypes.best_match(("application/json", "text/html")) == "text/html":
             html = render_template("chart_body.html", words=pages.words(), **drawn(data, reading.years))
             return Response(html, mimetype="text/html", headers={"Vary": "Accept"})

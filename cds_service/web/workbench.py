@@ -2,11 +2,13 @@
 
     GET   /                         the page
     GET   /workbench/examples/{id}  the hook request for one example patient, its dates rolled to today
-    POST  /workbench/call           {service, as_of, request}: the road of every call, walked on another day
-    POST  /workbench/explain        {as_of, request}: how each rule ended, and why
+    POST  /workbench/call           {service, as_of, request, sitting}: the road of every call, on another day
+    POST  /workbench/feedback       {service, as_of, request, sitting}: what the user did with its cards
+    POST  /workbench/explain        {as_of, request, sitting}: how each rule ended, and why
 
-On the day of today the page calls the service itself, as an EHR would. It is served on a loopback host only, and
-only to pages of its own: a name that an attacker points at this machine (DNS rebinding), a page of another origin
+On the day of today the page calls the service itself, as an EHR would. What is done on other days is kept apart, in
+memory, for the sitting that it belongs to (`walks.py`). The page is served on a loopback host only, and only to
+pages of its own: a name that an attacker points at this machine (DNS rebinding), a page of another origin
 and a proxy that lets others in are refused.
 
 The examples and the explanations are made on higher floors; whoever starts the service hands them in as `Tools`.
@@ -17,13 +19,17 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from datetime import date, datetime, time, timedelta
 from functools import cache, lru_cache
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 from urllib.parse import urlsplit
 
 import msgspec
-from flask import Blueprint, Response, request
+from flask import Blueprint, Response, g, request
 
+from cds_service.feedback.entries import keep
+from cds_service.fhir.expected import Expected
+from cds_service.hooks.discovery import Service
 from cds_service.hooks.errors import HookError, Problem
+from cds_service.hooks.feedback import read_feedback
 from cds_service.hooks.request import check_media, read_request
 from cds_service.hooks.routes import Desk, answer
 from cds_service.knowledge.model import Knowledge
@@ -31,6 +37,7 @@ from cds_service.metrics import Watch
 from cds_service.settings import Settings
 from cds_service.web import pages
 from cds_service.web.visitors import LOOPBACK_SERVERS, refuse_strangers
+from cds_service.web.walks import Walks
 
 _T = TypeVar("_T")
 
@@ -38,8 +45,11 @@ RXNORM = "http://www.nlm.nih.gov/research/umls/rxnorm"
 FARTHEST = timedelta(days=3660)
 """How far from today time may be moved."""
 
-Explainer = Callable[[bytes, date], dict[str, Any]]
-"""From the bytes of a hook request and a day to what `/workbench/explain` answers; ValueError if it is none."""
+Explainer = Callable[[bytes, date, Desk], dict[str, Any]]
+"""From a hook request, a day and the desk of that day to what `/workbench/explain` answers; ValueError if there is
+no such request."""
+Sitting = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f\-]{0,36}$")]
+"""Names the visit of one page; '': nothing is remembered of other days."""
 
 
 class Example(msgspec.Struct, frozen=True):
@@ -62,15 +72,14 @@ class Tools(msgspec.Struct, frozen=True):
     """The explanation of an answer over the desk of the service."""
 
 
-class _Call(msgspec.Struct, forbid_unknown_fields=True):
+class _Question(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    as_of: date
+    request: msgspec.Raw
+    sitting: Sitting = ""
+
+
+class _Call(_Question, kw_only=True):
     service: str
-    as_of: date
-    request: msgspec.Raw
-
-
-class _Question(msgspec.Struct, forbid_unknown_fields=True):
-    as_of: date
-    request: msgspec.Raw
 
 
 def make_blueprint(desk: Desk, settings: Settings, tools: Tools) -> Blueprint:
@@ -79,6 +88,7 @@ def make_blueprint(desk: Desk, settings: Settings, tools: Tools) -> Blueprint:
     blueprint.before_request(refuse_strangers)
     drugs = drug_list(desk.knowledge)
     csp = pages.policy(connect=_fhir_origins(settings))
+    walks = Walks(desk.store)
 
     @cache
     def explainer() -> Explainer:
@@ -96,7 +106,7 @@ def make_blueprint(desk: Desk, settings: Settings, tools: Tools) -> Blueprint:
         day = today()
         listed = [{"id": each.id, "title": each.title, "hook": each.hook} for each in examples(day).values()]
         told = {"today": day.isoformat(), "examples": listed, "drugs": drugs, "rxnorm": RXNORM}
-        return pages.render("workbench.html", csp=csp, told=told, examples=listed)
+        return pages.render("workbench.html", csp=csp, posts=True, told=told, examples=listed)
 
     @blueprint.get("/workbench/examples/<name>")
     def example(name: str) -> Response:
@@ -108,26 +118,53 @@ def make_blueprint(desk: Desk, settings: Settings, tools: Tools) -> Blueprint:
     @blueprint.post("/workbench/call")
     def call() -> Response:
         asked = _body(_Call)
-        if asked.service not in desk.services:
-            raise HookError(404, [Problem("not-found", "service: no service of this id", "service")])
-        service, expected = desk.services[asked.service]
-        noon = datetime.combine(near(asked.as_of, today()), time(12), tzinfo=desk.zone)
-        # A walk through time is no call of an EHR: it is not kept, and what it found is neither logged nor counted.
-        on_that_day = msgspec.structs.replace(desk, clock=lambda: noon, records=False)
+        service, expected = _service_of(asked, desk)
+        on_that_day = _desk_on(near(asked.as_of, today()), asked.sitting, desk, walks)
         cards = answer(read_request(bytes(asked.request), service.hook), expected, on_that_day, {}, Watch())
+        if on_that_day.records:
+            on_that_day.store.recorder.drain()
         return Response(msgspec.json.encode({"cards": cards}), mimetype="application/json")
+
+    @blueprint.post("/workbench/feedback")
+    def feedback() -> Response:
+        asked = _body(_Call)
+        service, _ = _service_of(asked, desk)
+        if not asked.sitting:
+            raise HookError(400, [Problem("required", "sitting: missing", "sitting")])
+        there = _desk_on(near(asked.as_of, today()), asked.sitting, desk, walks)
+        entries = read_feedback(bytes(asked.request))
+        keep(there.store.engine, entries, client=g.client, service=service.id, now=there.clock())
+        return Response(b"{}", mimetype="application/json")
 
     @blueprint.post("/workbench/explain")
     def explain() -> Response:
         asked = _body(_Question)
-        day = near(asked.as_of, today())
+        on_that_day = _desk_on(near(asked.as_of, today()), asked.sitting, desk, walks)
         try:
-            told = explainer()(bytes(asked.request), day)
+            told = explainer()(bytes(asked.request), asked.as_of, on_that_day)
         except ValueError as error:
             raise HookError(400, [Problem("invalid", f"request: {error}", "request")]) from error
         return Response(msgspec.json.encode(told), mimetype="application/json")
 
     return blueprint
+
+
+def _desk_on(day: date, sitting: str, desk: Desk, walks: Walks) -> Desk:
+    """The desk as it is on a day.
+
+    A walk through time is no call of an EHR: it is kept apart, and what it found is neither logged nor counted.
+    """
+    noon = datetime.combine(day, time(12), tzinfo=desk.zone)
+    store = walks.of(sitting) if sitting else desk.store
+    return msgspec.structs.replace(desk, clock=lambda: noon, store=store, records=bool(sitting))
+
+
+def _service_of(asked: _Call, desk: Desk) -> tuple[Service, tuple[Expected, ...]]:
+    """The service that a call is for, and its data. Raises HookError (404)."""
+    if asked.service not in desk.services:
+        raise HookError(404, [Problem("not-found", "service: no service of this id", "service")])
+    g.facts["service"] = asked.service
+    return desk.services[asked.service]
 
 
 def drug_list(knowledge: Knowledge) -> list[dict[str, str]]:

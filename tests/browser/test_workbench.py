@@ -13,8 +13,11 @@ from urllib.parse import urlsplit
 import pytest
 from flask import Flask, Response
 from playwright.sync_api import Browser, Page, Route, expect
+from sqlalchemy import func, select
 
 from cds_service.app import create_app
+from cds_service.feedback.store import Store, memory
+from cds_service.feedback.tables import CALLS, FEEDBACK
 from cds_service.knowledge.model import Knowledge
 from cds_service.scenarios.build import Records, build
 from cds_service.scenarios.bundles import example_cases, transaction
@@ -35,10 +38,20 @@ expect.set_options(timeout=20_000)  # several browsers may share few cores
 
 
 @pytest.fixture(scope="module")
-def address(knowledge: Knowledge) -> Iterator[str]:
+def bench_store() -> Store:
+    """The records of the service."""
+    return memory()
+
+
+@pytest.fixture(scope="module")
+def address(knowledge: Knowledge, bench_store: Store) -> Iterator[str]:
     """The service with its workbench."""
-    settings = Settings(time_zone="Asia/Kolkata")
-    yield from serve(create_app(settings, knowledge=knowledge, clock=lambda: NOW, log=io.StringIO(), tools=TOOLS))
+    settings = Settings(time_zone="Asia/Kolkata", smart_client_id="chart-page")
+    yield from serve(
+        create_app(
+            settings, knowledge=knowledge, clock=lambda: NOW, log=io.StringIO(), tools=TOOLS, store=bench_store
+        )
+    )
 
 
 @pytest.fixture
@@ -295,8 +308,62 @@ def test_an_override_buys_silence_for_a_while(open_bench: Callable[..., Page]):
     go_to(page, "2026-03-30")
     expect(page.get_by_role("article")).to_contain_text("Yearly tests overdue")
     expect(page.get_by_role("article")).to_contain_text("Result pending")
+
+
+def override(page: Page, card: str, reason: str) -> None:
+    page.get_by_role("button", name=f"Override {card}").click()
+    page.get_by_label("Reason").select_option(label=reason)
+    page.get_by_role("button", name="Override", exact=True).click()
+    settled(page)
+
+
+def test_an_override_of_another_day_counts_from_that_day_on(open_bench: Callable[..., Page], bench_store: Store):
+    """A pending result buys 14 days from 16 April: silent until the 29th, back on the 30th. Nothing is recorded."""
+    page = open_bench("year-overdue")
+    page.clock.set_fixed_time(NOW)
+    bodies: list[Any] = []
+    page.on("request", lambda request: bodies.append(request.post_data_json) if "feedback" in request.url else None)
+    before = rows(bench_store)
+    go_to(page, "2026-04-16")
+    override(page, "Yearly tests overdue", "Result pending")
+    told = page.locator("#feedback li")
+    expect(told).to_contain_text("overridden: Result pending – HTTP 200: received")
+    expect(told).to_contain_text("on 2026-04-16; counts in this sitting, and is not in the service’s records")
+    (body,) = bodies
+    assert body["as_of"] == "2026-04-16"
+    assert body["request"]["feedback"][0]["outcomeTimestamp"] == "2026-04-16T12:00:00Z"
+    expect(page.get_by_role("article")).to_have_count(0)
+    expect(page.locator("#rules .group.snoozed")).to_contain_text("speaks again from 2026-04-30")
+    for day, cards in (("2026-04-29", 0), ("2026-04-30", 1), ("2026-04-15", 1), ("2026-04-16", 0)):
+        go_to(page, day)
+        expect(page.get_by_role("article")).to_have_count(cards)
+    go_to(page, "2026-04-30")
+    expect(page.get_by_role("article")).to_contain_text("Result pending")
+    assert rows(bench_store) == before
+
+
+def test_an_override_of_an_earlier_day_is_seen_today(open_bench: Callable[..., Page], bench_store: Store):
+    page = open_bench("year-overdue")
+    go_to(page, "2026-03-10")
+    before = rows(bench_store)
+    override(page, "Yearly tests overdue", "Result pending")
+    page.get_by_role("button", name="Today").click()
+    settled(page)
+    expect(page.locator("#moved")).to_contain_text("with what you said on earlier days: the workbench answers")
+    expect(page.get_by_role("article")).to_have_count(0)
+    go_to(page, "2026-03-24")  # 14 days after the 10th
     page.get_by_role("button", name="Dismiss").click()
-    expect(page.locator("#feedback li").first).to_contain_text("not sent; only what is done today is")
+    expect(page.locator("#feedback li").first).to_contain_text("HTTP 200: received")
+    assert rows(bench_store) == before
+
+
+def rows(store: Store) -> list[int]:
+    """How many calls and words of feedback there are in the records of the service."""
+    assert store.recorder.drain()
+    with store.engine.connect() as connection:
+        return [
+            connection.execute(select(func.count()).select_from(table)).scalar_one() for table in (CALLS, FEEDBACK)
+        ]
 
 
 def test_the_override_form_closes_with_escape(open_bench: Callable[..., Page]):
@@ -474,6 +541,74 @@ def test_a_fhir_server(browser: Browser, address: str, fhir_server: str):
     page.locator("#chart").get_by_text("1 gap in the data").click()
     expect(page.locator("#chart")).to_contain_text("procedures: HTTP 500")
     page.close()
+
+
+def test_what_the_service_fetched_itself_is_explained(browser: Browser, address: str, fhir_server: str):
+    """The browser is refused the results; the service gets them, judges them, and the explanation shows them."""
+    page = browser.new_page()
+    page.route("**/fhir/Observation*", lambda route: route.abort())
+    page.goto(address)
+    settled(page)
+    open_on_server(page, fhir_server, "hematocrit-high")
+    expect(page.get_by_role("article").first).to_contain_text("Hematocrit 55.2 %")
+    settled(page)
+    assert not [key for key in sent(page)["prefetch"] if key.startswith("labs")]
+    expect(page.locator("#chart .results")).to_contain_text("Hematocrit")
+    expect(page.locator("#rules details.finding")).to_contain_text("HCT-1 Hematocrit above the stop limit")
+    page.locator("#chart").get_by_text("that the service sent to the FHIR server itself").click()
+    expect(page.locator("#chart")).to_contain_text("labs1: ok")
+    expect(page.locator("#chart")).not_to_contain_text("were read again")
+
+    with page.expect_popup() as opened:
+        page.locator("#banner").get_by_role("button", name="Course over time").click()
+    expect(opened.value.locator("#HCT")).to_contain_text("55.2")
+    opened.value.close()
+    page.close()
+
+
+def open_on_server(page: Page, server: str, patient: str) -> None:
+    page.get_by_role("button", name="FHIR server").click()
+    page.get_by_label("Base address").fill(server)
+    page.get_by_label("Patient id").fill(patient)
+    page.get_by_role("button", name="Read this chart").click()
+
+
+# -- the chart page --------------------------------------------------------------------------------------
+
+
+def test_the_chart_page_of_the_same_patient_on_the_same_day(open_bench: Callable[..., Page]):
+    page = open_bench("hematocrit-high")
+    go_to(page, "2026-06-01")
+    with page.expect_popup() as opened:
+        page.locator("#banner").get_by_role("link", name="Course over time").click()
+    there = opened.value
+    expect(there.get_by_label("As of")).to_have_value("2026-06-01")
+    expect(there.get_by_label("Example patient")).to_have_value("hematocrit-high")
+    expect(there.locator("#HCT")).to_contain_text("55.2")
+    there.close()
+    with page.expect_popup() as opened:  # as an EHR launches it from a card
+        page.get_by_role("article").first.get_by_role("link", name="Course over time").click()
+    assert opened.value.url.endswith("#HCT")
+    opened.value.close()
+
+
+def test_the_chart_page_of_a_chart_that_is_no_example(open_bench: Callable[..., Page], knowledge: Knowledge):
+    page = open_bench("all-fine")
+    bundle = transaction(records("hematocrit-high", knowledge))
+    paste(page, encode(bundle).decode())
+    expect(page.get_by_role("article")).to_contain_text("Hematocrit 55.2 %")
+    go_to(page, "2026-04-01")
+    with page.expect_popup() as opened:
+        page.locator("#banner").get_by_role("button", name="Course over time").click()
+    there = opened.value
+    expect(there.get_by_label("As of")).to_have_value("2026-04-01")
+    expect(there.get_by_text("The chart that is open in the workbench.")).to_be_visible()
+    expect(there.locator("#HCT")).to_contain_text("reported as 0.552 L/L")
+    there.get_by_label("Time shown").select_option("1")
+    there.get_by_role("button", name="Show").click()
+    expect(there.locator("#HCT")).to_contain_text("reported as 0.552 L/L")
+    assert violations(there) == []
+    there.close()
 
 
 # -- for everybody ---------------------------------------------------------------------------------------

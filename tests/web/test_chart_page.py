@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from datetime import UTC, datetime
+from html import unescape
 from typing import Any
 
 import pytest
@@ -58,6 +59,23 @@ def test_time_moves_and_tests_become_due(page: FlaskClient) -> None:
 def test_results_after_the_day_are_of_the_future_and_not_drawn(page: FlaskClient) -> None:
     text = page.get("/chart?patient=all-fine&as_of=2026-11-01").text
     assert "not drawn and not compared: dated in the future" in text
+
+
+def test_the_chart_that_is_open_in_the_workbench(page: FlaskClient, knowledge: Knowledge) -> None:
+    case = next(case for case in example_cases() if case.id == "hematocrit-high")
+    body = Runner(knowledge).body(case).decode()
+    assert len(body) > 1000
+    for text in (body, body.replace('"prefetch":{', f'"prefetch":{{"filler":"{"x" * 1_000_000}",')):
+        answer = page.post("/chart", data={"request": text, "as_of": "2026-11-22", "years": "1"})
+        assert answer.status_code == 200
+        assert "reported as 0.552 L/L" in answer.text.split('id="HCT"')[1].split("</figure>")[0]
+        assert 'name="patient"' not in answer.text
+        assert '<option value="1" selected' in answer.text
+    kept = answer.text.split('name="request" value="')[1].split('"')[0]
+    assert unescape(kept) == text
+    assert page.post("/chart", data={"request": "{"}).status_code == 400
+    for headers in ({"Origin": "https://evil.example.org"}, {"Sec-Fetch-Site": "cross-site"}):
+        assert page.post("/chart", data={"request": body}, headers=headers).status_code == 403
 
 
 def test_a_span_of_time(page: FlaskClient) -> None:

@@ -14,11 +14,13 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from cds_service.app import create_app
+from cds_service.feedback.store import memory
 from cds_service.hooks.prefetch import build_expected
 from cds_service.knowledge.model import Knowledge
 from cds_service.scenarios.bundles import example_cases
 from cds_service.scenarios.workbench import TOOLS
 from cds_service.settings import FhirServer, Settings
+from cds_service.web.walks import MOST, Walks
 
 # 23:30 UTC on the 15th is the 16th in Kolkata: the workbench lives on the site's day.
 NOW = datetime(2026, 3, 15, 23, 30, tzinfo=UTC)
@@ -173,9 +175,71 @@ def test_an_explanation_of_no_request(browser: FlaskClient):
     assert "patient-view" in response.get_json()["issue"][0]["diagnostics"]
 
 
+# -- what is done on another day --------------------------------------------------------------------------
+
+SITTING = "6f0c3ad4-1d0e-4b52-9f26-0d2f6f1d9c11"
+DAY = "2027-05-01"
+
+
+def say(browser: FlaskClient, card: str, day: str = DAY, sitting: str = SITTING, **changes: Any) -> TestResponse:
+    word = {"card": card, "outcome": "overridden", "outcomeTimestamp": f"{day}T12:00:00Z"} | changes
+    body = {"service": VIEW, "as_of": day, "sitting": sitting, "request": {"feedback": [word]}}
+    return browser.post("/workbench/feedback", json=body)
+
+
+def asked(browser: FlaskClient, day: str, sitting: str = SITTING) -> list[dict[str, Any]]:
+    body = {"service": VIEW, "as_of": day, "sitting": sitting, "request": example(browser, "all-fine")}
+    cards: list[dict[str, Any]] = browser.post("/workbench/call", json=body).get_json()["cards"]
+    return cards
+
+
+def test_an_override_holds_from_its_day_on_and_for_its_sitting(browser: FlaskClient):
+    (card,) = asked(browser, DAY)
+    reason = next(one for one in card["overrideReasons"] if one["display"] == "Result pending")  # 14 days
+    told = {"reason": {"code": reason["code"], "system": reason["system"]}}
+    assert say(browser, card["uuid"], overrideReason=told).get_json() == {}
+    held = {day: len(asked(browser, day)) for day in ("2027-04-30", DAY, "2027-05-14", "2027-05-15")}
+    assert held == {"2027-04-30": 1, DAY: 0, "2027-05-14": 0, "2027-05-15": 1}
+    assert len(asked(browser, DAY, "a0")) == 1
+    assert len(summaries(ask(browser, DAY, example(browser, "all-fine")))) == 1  # no sitting at all
+    explained = browser.post(
+        "/workbench/explain", json={"as_of": DAY, "sitting": SITTING, "request": example(browser, "all-fine")}
+    ).get_json()
+    assert "snoozed" in {rule["result"] for rule in explained["rules"]}
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"sitting": ""}, "sitting"),
+        ({"sitting": "../x"}, "sitting"),
+        ({"sitting": "a" * 37}, "sitting"),
+        ({"as_of": "2036-03-24"}, "as_of"),
+        ({"request": {"feedback": [{"card": "x"}]}}, "feedback[0].outcome"),
+        ({"request": {}}, "feedback"),
+    ],
+)
+def test_feedback_at_fault_is_refused(browser: FlaskClient, change: dict[str, Any], field: str):
+    word = {"card": "x", "outcome": "overridden", "outcomeTimestamp": "2027-05-01T12:00:00Z"}
+    body = {"service": VIEW, "as_of": DAY, "sitting": SITTING, "request": {"feedback": [word]}} | change
+    response = browser.post("/workbench/feedback", json=body)
+    assert response.status_code == 400
+    assert field in response.get_json()["issue"][0]["diagnostics"]
+
+
+def test_the_longest_unvisited_sitting_is_forgotten_first():
+    walks = Walks(memory())
+    stores = [walks.of(str(number)) for number in range(MOST)]
+    assert walks.of("0") is stores[0]
+    walks.of("new")
+    assert walks.of("0") is stores[0]
+    assert walks.of("1") is not stores[1]
+    assert not stores[1].close.alive
+
+
 # -- who may ask -----------------------------------------------------------------------------------------
 
-ADDRESSES = ["/", "/workbench/examples/all-fine", "/workbench/call", "/workbench/explain"]
+ADDRESSES = ["/", "/workbench/examples/all-fine", "/workbench/call", "/workbench/explain", "/workbench/feedback"]
 
 
 def status_of(browser: FlaskClient, path: str, base: str = "http://127.0.0.1:8000", **headers: str) -> int:
@@ -183,7 +247,11 @@ def status_of(browser: FlaskClient, path: str, base: str = "http://127.0.0.1:800
     if path in ("/", ADDRESSES[1]):
         return browser.get(path, base_url=base, headers=names).status_code
     request = example(browser, "all-fine")
-    body = {"as_of": TODAY, "request": request} | ({"service": VIEW} if path == "/workbench/call" else {})
+    body: dict[str, Any] = {"as_of": TODAY, "request": request}
+    if path != "/workbench/explain":
+        body["service"] = VIEW
+    if path == "/workbench/feedback":
+        body |= {"sitting": "a1", "request": {"feedback": []}}
     return browser.post(path, base_url=base, json=body, headers=names).status_code
 
 

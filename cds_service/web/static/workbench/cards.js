@@ -4,7 +4,8 @@ import {markdown, safe} from './markdown.js';
 
 const INDICATORS = ['critical', 'warning', 'info'];
 
-// `act` holds what the buttons do: accept(card, suggestion), override(card, reason, comment), dismiss(card).
+// `act` holds what the buttons do: accept(card, suggestion), override(card, reason, comment), dismiss(card);
+// course(marker) makes the way to the chart page, where a SMART link leads: the workbench has no sign-in to launch it.
 export function showCards(cards, act) {
   fill(byId('cards'), cards.map((card, place) => cardOf(card, `card-${place}`, act)));
 }
@@ -31,7 +32,7 @@ function cardOf(card, id, act) {
       h('h3', {id}, dated(card.summary))),
     card.detail ? markdown(card.detail) : null,
     suggestionsOf(card, act),
-    linksOf(card),
+    linksOf(card, act),
     footerOf(card, id, act));
 }
 
@@ -43,11 +44,20 @@ function suggestionsOf(card, act) {
         suggestion.label)));
 }
 
-function linksOf(card) {
+function linksOf(card, act) {
   const links = (card.links ?? []).filter(({url}) => safe(url));
   if (!links.length) return null;
   return h('ul', {class: 'links', 'aria-label': say('links')}, links.map((link) =>
-    h('li', {}, h('a', {href: safe(link.url), target: '_blank', rel: 'noopener noreferrer'}, link.label))));
+    h('li', {}, link.type === 'smart' ? act.course(markerOf(link)) : h('a', {href: safe(link.url), target: '_blank', rel: 'noopener noreferrer'}, link.label))));
+}
+
+// The marker that a link to the chart page is about; '' if it does not say.
+function markerOf({appContext}) {
+  try {
+    return String(JSON.parse(appContext).marker ?? '');
+  } catch {
+    return '';
+  }
 }
 
 function sourceOf(source) {

@@ -1,8 +1,8 @@
 // The chart as the service read it, and the facts that rules rest on.
 import {byId, dated, fill, h, icon, say, written} from './dom.js';
 
-// Who the chart is about, above everything.
-export function showBanner(chart, explanation) {
+// Who the chart is about, above everything; `course` leads to the chart page.
+export function showBanner(chart, explanation, course) {
   const patient = chart.answers.patient ?? {};
   const name = nameOf(patient) || chart.patientId;
   const read = explanation?.patient ?? {};
@@ -11,7 +11,7 @@ export function showBanner(chart, explanation) {
   const now = (explanation?.chart.therapies ?? []).filter(({current}) => current).map(({agent}) => agent);
   fill(byId('banner'),
     h('p', {class: 'name'}, name),
-    h('p', {class: 'quiet'}, facts.filter(Boolean).join(' · '), now.length ? ` · ${[...new Set(now)].join(', ')}` : ''));
+    h('p', {class: 'quiet'}, facts.filter(Boolean).join(' · '), now.length ? ` · ${[...new Set(now)].join(', ')}` : ''), course);
 }
 
 function nameOf(patient) {
@@ -64,13 +64,16 @@ function valueOf(result) {
 }
 
 // What came in, what of it was used, and what not and why: the two add up.
-function accounts(chart, {resources, gaps}) {
+function accounts(chart, {resources, gaps, fetched, read_again: again}) {
   const refused = resources.refused.map((one) => `${one.source}: ${one.detail ?? one.reason}`);
   const missing = gaps.map((gap) => say('gap_read', {
-    key: gap.key, problem: chart.problems[gap.key] ?? gap.detail ?? gap.kind.replaceAll('_', ' '),
+    key: gap.key, problem: gap.detail ?? chart.problems[gap.key] ?? gap.kind.replaceAll('_', ' '),
   }));
+  const asked = Object.entries(fetched).map(([key, outcome]) => `${key}: ${outcome.replaceAll('_', ' ')}`);
   return h('div', {class: 'accounts small'},
     h('p', {}, say('resources', {came: resources.came_in, used: resources.used})),
+    folded('fetched', asked),
+    again ? h('p', {class: 'quiet'}, say('read_again')) : null,
     folded('gaps', missing), folded('refused_resources', refused), folded('unasked', chart.unasked));
 }
 

@@ -2,6 +2,7 @@
 import {forgetAhead, lookAhead} from './ahead.js';
 import {showCards, showNone, showRefusal} from './cards.js';
 import {showBanner, showChart} from './chart.js';
+import {courseOf} from './course.js';
 import {byId, say, told, written} from './dom.js';
 import * as ehr from './ehr.js';
 import {parse} from './json.js';
@@ -12,7 +13,10 @@ import {showFeedback, showWire} from './wire.js';
 
 const HERE = document.baseURI;
 const services = {}; // hook -> {id, prefetch}
-const sitting = {chart: null, hook: 'patient-view', cards: [], feedback: [], calls: 0};
+const sitting = {
+  id: crypto.randomUUID(), chart: null, hook: 'patient-view', cards: [], feedback: [], calls: 0,
+  walked: false, // feedback was given on a day before today, which the records of the service do not hold
+};
 
 // -- talking to the service
 
@@ -33,13 +37,16 @@ async function send(path, body) {
 
 const lost = () => ({status: 0, ok: false, body: null, ms: 0});
 
-// One call of the service of a hook on a day: today at the service's own address, else by way of the workbench.
+// What an EHR sends, on a day: today to the service's own address, else by way of the workbench.
+const isDirect = (day) => day === told.today && !sitting.walked;
+const post = (what, day, hook, request) => (isDirect(day)
+  ? send(`cds-services/${services[hook].id}${what === 'call' ? '' : `/${what}`}`, request)
+  : send(`workbench/${what}`, {service: services[hook].id, as_of: day, request, sitting: sitting.id})).catch(lost);
+
+// One call of the service of a hook on a day.
 async function callOn(day, hook) {
   const [request, left] = ehr.request(sitting.chart, hook, day);
-  const service = services[hook].id;
-  const answer = await (day === told.today ? send(`cds-services/${service}`, request)
-    : send('workbench/call', {service, as_of: day, request})).catch(lost);
-  return {request, left, answer};
+  return {request, left, answer: await post('call', day, hook, request)};
 }
 
 // -- a call, and everything that shows it
@@ -55,17 +62,20 @@ async function call(note = '', focus = false) {
   if (mine !== sitting.calls) return;
   sitting.cards = answer.ok ? answer.body?.cards ?? [] : [];
   draw(answer, note);
-  showDay(left);
+  showDay(left, sitting.walked);
   showWire(request, answer.body);
   if (focus) byId('cards-title').focus();
-  const why = await send('workbench/explain', {as_of: time.day, request}).catch(lost);
+  const why = await send('workbench/explain', {as_of: time.day, request, sitting: sitting.id}).catch(lost);
   if (mine !== sitting.calls) return;
   const explanation = why.ok ? why.body : null;
-  showBanner(sitting.chart, explanation);
+  showBanner(sitting.chart, explanation, course());
   showChart(sitting.chart, explanation);
   showRules(explanation);
   busy(false);
 }
+
+// The way to the chart page of this patient on this day.
+const course = (marker = '') => courseOf(sitting.chart, time.day, marker);
 
 const busy = (is) => byId('answer').setAttribute('aria-busy', String(is));
 
@@ -94,7 +104,7 @@ async function open(load) {
     const [chart, hook] = await load();
     Object.assign(sitting, {chart, hook, cards: []});
     forgetAhead();
-    showBanner(chart, null);
+    showBanner(chart, null, course());
     await call();
   } catch (error) {
     busy(false);
@@ -107,7 +117,7 @@ async function open(load) {
 async function openExample() {
   const answer = await send(`workbench/examples/${byId('example').value}`).catch(lost);
   if (!answer.ok) throw new ehr.ChartError('example_failed', answer);
-  return [ehr.fromRequest(answer.body), answer.body.hook];
+  return [{...ehr.fromRequest(answer.body), example: byId('example').value}, answer.body.hook];
 }
 
 async function openBundle() {
@@ -174,9 +184,10 @@ function fire(hook) {
 // -- what can be done with a card
 
 const cardActs = {
-  accept(card, suggestion) {
+  course,
+  async accept(card, suggestion) {
     const note = apply(suggestion.actions ?? []);
-    report(card, {outcome: 'accepted', acceptedSuggestions: [{id: suggestion.uuid}]}, say('accepted'));
+    await report(card, {outcome: 'accepted', acceptedSuggestions: [{id: suggestion.uuid}]}, say('accepted'));
     call(note, true);
   },
   async override(card, reason, comment) {
@@ -206,19 +217,14 @@ function apply(actions) {
   return created.length ? say('drafted', {n: created.length}) : say('changed');
 }
 
-// Feedback, really sent (CDS Hooks 2.0, Feedback). The service keeps no calls of other days, so it could not match theirs.
+// Feedback, really sent (CDS Hooks 2.0, Feedback). That of another day is kept for this sitting, not in the records.
 async function report(card, outcome, what) {
-  if (time.day !== told.today) {
-    noted(card, what, {status: 'moved'});
-    return;
-  }
-  const event = {card: card.uuid, ...outcome, outcomeTimestamp: new Date().toISOString()};
-  const answer = await send(`cds-services/${services[sitting.hook].id}/feedback`, {feedback: [event]}).catch(lost);
-  noted(card, what, answer);
-}
-
-function noted(card, what, {status, ok = false}) {
-  sitting.feedback.unshift({summary: card.summary, what, status, ok});
+  const {day} = time;
+  const outcomeTimestamp = day === told.today ? new Date().toISOString() : `${day}T12:00:00Z`;
+  const kept = isDirect(day) ? 'records' : 'sitting';
+  const answer = await post('feedback', day, sitting.hook, {feedback: [{card: card.uuid, ...outcome, outcomeTimestamp}]});
+  if (answer.ok && day < told.today) sitting.walked = true;
+  sitting.feedback.unshift({summary: card.summary, what, day, kept, status: answer.status, ok: answer.ok});
   showFeedback(sitting.feedback);
 }
 

@@ -28,14 +28,15 @@ export function startTime(moved) {
   return go;
 }
 
-// The day in the control; `left`: how many later entries were left out of the chart.
-export function showDay(left) {
+// The day in the control; `left`: how many later entries were left out of the chart; `walked`: the workbench has
+// feedback of earlier days that the service does not know.
+export function showDay(left, walked = false) {
   const distance = daysBetween(told.today, time.day);
   byId('as-of').value = time.day;
   byId('as-of-long').textContent = inWords(time.day);
   byId('slider').value = distance;
   byId('slider').setAttribute('aria-valuetext', inWords(time.day));
   const n = Math.abs(distance);
-  const word = distance === 0 ? 'is_today' : distance > 0 ? 'moved_on' : left ? 'moved_back_left_out' : 'moved_back';
+  const word = distance === 0 ? (walked ? 'is_today_walked' : 'is_today') : distance > 0 ? 'moved_on' : left ? 'moved_back_left_out' : 'moved_back';
   byId('moved').textContent = say(word, {n, left});
 }

@@ -1,5 +1,5 @@
 // The request and the response as JSON, and the feedback that was sent.
-import {byId, fill, h, icon, number, say} from './dom.js';
+import {byId, dated, fill, h, icon, number, say} from './dom.js';
 
 export function showWire(request, response) {
   fill(byId('wire'), pane('request', request), pane('response', response));
@@ -22,19 +22,19 @@ function pane(word, value) {
     h('pre', {class: 'scroll', tabindex: 0, role: 'region', 'aria-label': say(word)}, text));
 }
 
-// `sent`: newest first, {summary, what, status: of the answer, 0 if there was none, 'moved' if it was not sent, ok}.
+// `sent`: newest first, {summary, what, day, kept: 'records' or 'sitting', status: of the answer, 0 for none, ok}.
 export function showFeedback(sent) {
   if (!sent.length) {
     fill(byId('feedback'), h('p', {class: 'quiet'}, say('feedback_none')));
     return;
   }
-  fill(byId('feedback'), h('ul', {class: 'bare'}, sent.map(({summary, what, status, ok}) => h('li', {},
+  fill(byId('feedback'), h('ul', {class: 'bare'}, sent.map(({summary, what, day, kept, status, ok}) => h('li', {},
     h('b', {}, summary), ` – ${what} – `,
-    h('span', {class: `chip ${ok ? 'fine' : 'warning'}`}, icon(ok ? 'fine' : 'warning'), outcomeOf(status, ok))))));
+    h('span', {class: `chip ${ok ? 'fine' : 'warning'}`}, icon(ok ? 'fine' : 'warning'), outcomeOf(status, ok)),
+    ok && kept === 'sitting' ? h('span', {class: 'small quiet'}, ' ', dated(say('feedback_sitting', {day}))) : null))));
 }
 
 function outcomeOf(status, ok) {
-  if (status === 'moved') return say('feedback_moved');
   if (status === 0) return say('feedback_lost');
   return say(ok ? 'feedback_kept' : 'feedback_failed', {status});
 }
