@@ -1,5 +1,5 @@
 // The request and the response as JSON, and the feedback that was sent.
-import {byId, dated, fill, h, icon, number, say} from './dom.js';
+import {byId, dated, fill, h, icon, number, say, written} from './dom.js';
 
 export function showWire(request, response) {
   fill(byId('wire'), pane('request', request), pane('response', response));
@@ -31,7 +31,7 @@ export function showFeedback(sent) {
   fill(byId('feedback'), h('ul', {class: 'bare'}, sent.map(({summary, what, day, kept, status, ok}) => h('li', {},
     h('b', {}, summary), ` – ${what} – `,
     h('span', {class: `chip ${ok ? 'fine' : 'warning'}`}, icon(ok ? 'fine' : 'warning'), outcomeOf(status, ok)),
-    ok && kept === 'sitting' ? h('span', {class: 'small quiet'}, ' ', dated(say('feedback_sitting', {day}))) : null))));
+    ok && kept === 'sitting' ? h('span', {class: 'small quiet'}, ' ', dated(say('feedback_sitting', {day: written(day)}))) : null))));
 }
 
 function outcomeOf(status, ok) {
