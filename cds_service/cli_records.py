@@ -18,6 +18,7 @@ from cds_service.app import knowledge_of, now_utc
 from cds_service.settings import load
 
 if TYPE_CHECKING:
+    from cds_service.feedback.codes import CodeFigures
     from cds_service.feedback.report import Line, Report
 
 DAY = click.DateTime(["%Y-%m-%d"])
@@ -32,7 +33,11 @@ COLUMNS = ("shown", "merged", "accepted", "ignored", "snoozed", "silent", "unkno
     "--csv", "file", type=click.Path(dir_okay=False, path_type=Path), help="Write a table to this file too."
 )
 def report(since: datetime | None, until: datetime | None, file: Path | None) -> None:
-    """Tell by rule how many cards were shown, accepted, overridden (and why), ignored and kept back."""
+    """Tell by rule how many cards were shown, accepted, overridden (and why), ignored and kept back.
+
+    Then the codes of results that no rule reads although their name looks like one of its markers.
+    """
+    from cds_service.feedback.codes import codes
     from cds_service.feedback.report import report as figures_of  # slow to load; most commands need no database
     from cds_service.feedback.store import open_store
 
@@ -44,11 +49,18 @@ def report(since: datetime | None, until: datetime | None, file: Path | None) ->
     if begin >= end:
         raise click.UsageError("--since: expected a day before the end of the period")
     knowledge = knowledge_of(settings, now.astimezone(settings.zone).date())
-    figures = figures_of(open_store(settings).engine, knowledge, since=begin, until=end)
+    store = open_store(settings)
+    figures = figures_of(store.engine, knowledge, since=begin, until=end)
+    last = (end - timedelta(microseconds=1)).astimezone(settings.zone).date()
+    unmapped = codes(store.engine, since=first, until=last)
+    store.close()
     if file is not None:
         with file.open("w", encoding="utf-8", newline="") as target:
             csv.writer(target).writerows(rows(figures))
-    _print(figures, settings.zone)
+    console = Console()
+    _print(figures, settings.zone, console)
+    if unmapped:
+        _print_codes(unmapped, console)
 
 
 def _midnight(day: date, zone: ZoneInfo) -> datetime:
@@ -69,8 +81,7 @@ def rows(figures: Report) -> Iterable[list[str | int]]:
         yield [line.rule, *counts, *(line.overridden.get(reason, 0) for reason in reasons)]
 
 
-def _print(figures: Report, zone: ZoneInfo) -> None:
-    console = Console()
+def _print(figures: Report, zone: ZoneInfo, console: Console) -> None:
     since, until = (moment.astimezone(zone) for moment in (figures.since, figures.until))
     console.print(f"{since:%Y-%m-%d %H:%M} to {until:%Y-%m-%d %H:%M}: {figures.calls} calls, {figures.cards} cards")
     console.print(f"{figures.cards_per_100_calls:.1f} cards in 100 calls")
@@ -92,10 +103,21 @@ def _print(figures: Report, zone: ZoneInfo) -> None:
         console.print(f"{turn.rule} {words}: {turn.before:.1f} in 100 calls before, {turn.now:.1f} now")
 
 
+def _print_codes(unmapped: Iterable[CodeFigures], console: Console) -> None:
+    console.print("Result codes that no rule reads, and the marker that their name looks like:")
+    table = Table()
+    for name in ("client", "system", "code", "looks like", "results", "first met", "last met"):
+        table.add_column(name, justify="right" if name == "results" else "left", overflow="fold")
+    for one in unmapped:
+        named = (one.system, one.code, one.marker) if one.code else ("", "all others", "")
+        table.add_row(one.client, *named, str(one.results), one.first.isoformat(), one.last.isoformat())
+    console.print(table)
+
+
 @click.command(short_help="Remove old records.")
 @click.option("--days", type=click.IntRange(1), help="Keep so many days (default: keep_days of the settings).")
 def purge(days: int | None) -> None:
-    """Remove the records of calls, cards and feedback that are older than the site keeps them."""
+    """Remove the records of calls, cards, feedback and codes that are older than the site keeps them."""
     from cds_service.feedback.report import purge as remove
     from cds_service.feedback.store import open_store
 

@@ -12,16 +12,17 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable
-from datetime import datetime
+from collections.abc import Callable, Mapping, Sequence
+from datetime import date, datetime
 from itertools import islice
 from time import monotonic
 from typing import Any
 
 import msgspec
-from sqlalchemy import Engine, bindparam
+from sqlalchemy import Connection, Engine, bindparam, select
 from sqlalchemy.exc import SQLAlchemyError
 
+from cds_service.feedback.codes import Code, add, gathered
 from cds_service.feedback.database import writing
 from cds_service.feedback.entries import insert_new
 from cds_service.feedback.errors import DatabaseError
@@ -78,6 +79,10 @@ class CallRecord(msgspec.Struct, frozen=True):
     """Rules that could not be judged."""
     cards: tuple[Told, ...] = ()
     suggestions: tuple[Suggested, ...] = ()
+    day: date = date.min
+    """That of the call in the site's time zone; only codes have it."""
+    codes: Mapping[Code, int] = {}
+    """Codes that no rule reads, and how many results had them."""
 
 
 class Recorder:
@@ -152,7 +157,7 @@ class Recorder:
             pause = PERIOD_SECONDS if self.drain() else min(pause * 2, LONGEST_PAUSE_SECONDS)
 
 
-def write(engine: Engine, key: bytes, records: Iterable[CallRecord]) -> None:
+def write(engine: Engine, key: bytes, records: Sequence[CallRecord]) -> None:
     """Write records in one transaction; those that are there already stay as they are. Raises SQLAlchemyError."""
     rows: dict[str, list[dict[str, Any]]] = {"calls": [], "cards": [], "suggestions": []}
     for record in records:
@@ -164,6 +169,7 @@ def write(engine: Engine, key: bytes, records: Iterable[CallRecord]) -> None:
             for test in one.tests
         )
     with writing(engine) as connection:
+        add(connection, gathered(_new_codes(connection, records)))
         insert_new(connection, CALLS, rows["calls"])
         insert_new(connection, CARDS, rows["cards"])
         insert_new(connection, SUGGESTIONS, rows["suggestions"])
@@ -171,6 +177,17 @@ def write(engine: Engine, key: bytes, records: Iterable[CallRecord]) -> None:
         shown = [row for row in rows["cards"] if row["position"] == 0 and not (row["silent"] or row["snoozed"])]
         if shown:
             connection.execute(_CLAIM, [{"of": r["patient"], "uuid": r["uuid"], "by": r["client"]} for r in shown])
+
+
+def _new_codes(connection: Connection, records: Sequence[CallRecord]) -> list[tuple[date, str, Mapping[Code, int]]]:
+    """The codes of the calls that are not written yet: a batch may come again after all, and is counted once."""
+    told = {record.id: (record.day, record.client, record.codes) for record in records if record.codes}
+    if not told:
+        return []
+    written = connection.execute(select(CALLS.c.id).where(CALLS.c.id.in_(told))).scalars()
+    for known in written.all():
+        del told[known]
+    return list(told.values())
 
 
 _CLAIM = (

@@ -17,7 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from cds_service.feedback.database import writing
 from cds_service.feedback.errors import DatabaseError, UnreachableError
-from cds_service.feedback.tables import CALLS, CARDS, FEEDBACK, REPLAYS, SUGGESTIONS
+from cds_service.feedback.tables import CALLS, CARDS, CODES, FEEDBACK, REPLAYS, SUGGESTIONS
 from cds_service.knowledge.model import Knowledge
 
 NO_REASON = "no reason"
@@ -191,7 +191,7 @@ def _rate(number: int, calls: int) -> float:
 
 
 def purge(engine: Engine, before: datetime) -> int:
-    """Remove the records of calls, cards and feedback from before an instant; how many rows that were.
+    """Remove the records of calls, cards, feedback and codes from before an instant; how many rows that were.
 
     Raises DatabaseError; what was removed by then stays removed.
     """
@@ -199,12 +199,14 @@ def purge(engine: Engine, before: datetime) -> int:
         *((table, table.c.time) for table in (SUGGESTIONS, CARDS, CALLS)),
         (FEEDBACK, FEEDBACK.c.received_at),
         (REPLAYS, REPLAYS.c.expires),
+        (CODES, CODES.c.day),
     )
     removed = 0
     try:
         for table, age in ages:  # each in its own transaction: a service at work waits less
             with writing(engine) as connection:
-                removed += connection.execute(delete(table).where(age < before)).rowcount
+                instant = before.date() if table is CODES else before
+                removed += connection.execute(delete(table).where(age < instant)).rowcount
     except SQLAlchemyError as error:
         raise DatabaseError("database: records cannot be removed") from error
     return removed

@@ -1,4 +1,5 @@
-"""The tables: one row a call, a card, a suggested test, a word of feedback; tokens seen; the key of the hashes.
+"""The tables: one row a call, a card, a suggested test, a word of feedback; codes that no rule reads; tokens seen;
+the key of the hashes.
 
 A change here needs a migration (`migrations/versions/`) and its id as `REVISION`; a test compares the two. The
 first two digits of an id are its generation: within one, a migration only adds what an older version of the service
@@ -13,6 +14,7 @@ from sqlalchemy import (
     JSON,
     Boolean,
     Column,
+    Date,
     DateTime,
     Dialect,
     Float,
@@ -27,7 +29,7 @@ from sqlalchemy import (
     TypeDecorator,
 )
 
-REVISION = "0002"
+REVISION = "0003"
 """The newest migration: what it leaves behind is these tables."""
 GENERATION_DIGITS = 2
 
@@ -128,6 +130,17 @@ ACCEPTED = Table(
     metadata,
     Column("feedback", String(64), ForeignKey("feedback.id", ondelete="CASCADE"), primary_key=True),
     Column("suggestion", String(80), primary_key=True),
+)
+
+CODES = Table(
+    "codes",
+    metadata,
+    Column("day", Date, primary_key=True),  # in the site's time zone
+    Column("client", String(40), primary_key=True),
+    Column("system", String(120), primary_key=True),
+    Column("code", String(120), primary_key=True),  # '': all those that were too many to be counted one by one
+    Column("marker", String(40), primary_key=True),  # key of the marker that its name resembles
+    Column("results", Integer, nullable=False),
 )
 
 REPLAYS = Table(

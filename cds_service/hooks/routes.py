@@ -40,7 +40,7 @@ from cds_service.hooks.prefetch import build_expected, require_enough
 from cds_service.hooks.reading import Lately, Reading, read
 from cds_service.hooks.recording import Notes, results
 from cds_service.hooks.request import HookRequest, check_media, read_request
-from cds_service.hooks.unmapped import Unmapped
+from cds_service.hooks.unmapped import unmapped
 from cds_service.hooks.wording import Wording, shipped, wording_of
 from cds_service.knowledge.model import Knowledge
 from cds_service.knowledge.silent import silent_rules
@@ -72,7 +72,6 @@ class Desk(msgspec.Struct, frozen=True):
     """Ids of rules that are recorded only."""
     silent_all: bool = False
     wording: Wording = msgspec.field(default_factory=shipped)
-    unmapped: Unmapped = msgspec.field(default_factory=Unmapped)
     lately: Lately | None = None
     """Keeps charts for which something was fetched, for a page that explains them; None: nobody asks."""
 
@@ -176,7 +175,6 @@ def answer(
     if reading.fetched and desk.lately is not None:
         desk.lately.put(call, as_of, reading)
     facts.update(_facts_of_chart(chart))
-    desk.unmapped.note(g.client, chart.refused)
     require_enough(chart, expected, call.hook)
     watch.lap("decode")
     patient = _patient(call, desk)
@@ -234,6 +232,8 @@ def _record(
         unknown=tuple(o.rule for o in evaluation.outcomes if o.result == "unknown"),
         cards=tuple(notes.cards),
         suggestions=tuple(notes.suggestions),
+        day=evaluation.as_of,
+        codes=unmapped(chart.refused),
     )
     recorder = desk.store.recorder
     if not patient:  # nothing could be told from it

@@ -18,6 +18,7 @@ import msgspec
 from flask import Blueprint, Response, request
 
 from cds_service.feedback.clients import ClientFigures, clients
+from cds_service.feedback.codes import CodeFigures, codes
 from cds_service.feedback.errors import DatabaseError
 from cds_service.feedback.report import NO_REASON, OTHER_REASON, Report, report
 from cds_service.hooks.errors import Problem, outcome
@@ -60,9 +61,11 @@ def make_blueprint(desk: Desk, settings: Settings) -> Blueprint:
         period = {"since": now - timedelta(days=days), "until": now + timedelta(seconds=1)}
         counts: Report | None = None
         ehrs: tuple[ClientFigures, ...] = ()
+        unmapped: tuple[CodeFigures, ...] = ()
         try:
             counts = report(desk.store.engine, desk.knowledge, **period)
             ehrs = clients(desk.store.engine, **period)
+            unmapped = codes(desk.store.engine, since=today - timedelta(days=days), until=today)
         except DatabaseError:
             counts = None  # the page says so
         return pages.render(
@@ -76,8 +79,8 @@ def make_blueprint(desk: Desk, settings: Settings) -> Blueprint:
             report=counts,
             lines={line.rule: line for line in counts.lines} if counts else {},
             clients=ehrs,
-            unmapped=desk.unmapped.counts.most_common(),
-            others=desk.unmapped.others,
+            unmapped=[each for each in unmapped if each.code],
+            others=sum(each.results for each in unmapped if not each.code),
             reasons={key: reason.display for key, reason in desk.knowledge.reasons.items()} | unnamed,
             knowledge=desk.knowledge,
             all_silent=settings.silent_all,

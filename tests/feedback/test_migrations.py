@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from alembic.script import Script, ScriptDirectory
 from sqlalchemy import (
     JSON,
     Boolean,
+    Date,
     DateTime,
     Engine,
     Float,
@@ -51,6 +52,7 @@ SAMPLES: list[tuple[type, Any]] = [
     (Boolean, True),
     (Integer, 3),
     (Float, 2.5),
+    (Date, date(2026, 3, 1)),
     (DateTime, datetime(2026, 3, 1, 12, 0, tzinfo=UTC)),
     (LargeBinary, b"bytes"),
     (JSON, {"labs": "absent"}),

@@ -125,11 +125,14 @@ def test_what_the_overlay_changed_by_whom_why_and_until_when(site, knowledge: Kn
 def test_without_records_the_rules_are_still_told(site) -> None:
     page = site(store=Store(connect("sqlite://"), "a key of sixteen letters")).get("/governance").text
     assert "records cannot be read" in page
+    assert page.count("Not known now.") == 2
+    assert not [word for word in ("No calls in this time", "None were met") if word in page]
     assert "HCT-1" in page
 
 
 def test_a_code_that_looks_like_ours_is_told_with_nothing_of_the_result(site, make_call) -> None:
-    client = site()
+    store = memory()
+    client = site(store=store)
     assert "None were met" in client.get("/governance").text
     result = {
         "resourceType": "Observation",
@@ -143,10 +146,12 @@ def test_a_code_that_looks_like_ours_is_told_with_nothing_of_the_result(site, ma
     call = make_call()
     call["prefetch"]["labs1"] = {"resourceType": "Bundle", "type": "searchset", "entry": [{"resource": result}]}
     assert client.post("/cds-services/hormone-therapy-patient-view", json=call).status_code == 200
-    page = client.get("/governance").text
+    assert store.recorder.drain()
+    page = site(store=store).get("/governance").text  # another process
     row = page.split("<code>HCT-L</code>")[1].split("</tr>")[0]
     assert "hematocrit" in row
     assert "<td>1</td>" in row
+    assert row.count("2026-11-22") == 2
     assert not [word for word in ("Secret", "secret-id", "45.3", "trt-man") if word in page]
 
 
