@@ -22,7 +22,7 @@ CASES = [pytest.param(case, id=f"{name}: {case.title}") for name, case in READ]
 ANSWERED = [pytest.param(case, id=f"{name}: {case.title}") for name, case in READ if case.expect.status == WELL]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def runner() -> Runner:
     return Runner(load())
 
