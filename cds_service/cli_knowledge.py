@@ -30,6 +30,7 @@ from cds_service.chart import Chart, Past
 from cds_service.explain import ExplainError, explain_request
 from cds_service.explain_text import print_explanation
 from cds_service.hooks.request import HookRequest
+from cds_service.hooks.wording import wording_of
 from cds_service.knowledge import export as artefacts
 from cds_service.knowledge.difference import differences as differences_of
 from cds_service.knowledge.difference import reworded as differences_of_words
@@ -329,6 +330,7 @@ def rxnorm(rrf_dir: Path, out: Path) -> None:
 def explain(site: Site, request: Path, as_json: bool, remember: bool, client: str) -> None:
     """Explain the answer to the hook request in the file REQUEST: every rule with its facts and its arithmetic."""
     settings, known = site.settings, site.knowledge()
+    wording = wording_of(settings)
 
     def recall(call: HookRequest, chart: Chart) -> Past:
         if not remember:
@@ -348,10 +350,11 @@ def explain(site: Site, request: Path, as_json: bool, remember: bool, client: st
             profile=settings.ehr_profile,
             recall=recall,
             silent=silent_rules(settings, known),
+            wording=wording,
         )
     except ExplainError as error:
         raise click.ClickException(str(error)) from error
     if as_json:
         click.echo(readable(msgspec.json.encode(explanation)), nl=False)
     else:
-        print_explanation(explanation, _console())
+        print_explanation(explanation, _console(), wording.voice)

@@ -16,7 +16,7 @@ from typing import Any, Protocol, get_args
 
 import msgspec
 
-from cds_service.chart import Chart, Past
+from cds_service.chart import Chart, Gap, Past
 from cds_service.explain_facts import (
     Data,
     comparison,
@@ -35,11 +35,12 @@ from cds_service.hooks.errors import HookError
 from cds_service.hooks.prefetch import build_expected, require_enough
 from cds_service.hooks.reading import Reading, read
 from cds_service.hooks.request import HookRequest, read_request
-from cds_service.hooks.wording import Wording
+from cds_service.hooks.wording import Wording, shipped
 from cds_service.hooks.words import Words
 from cds_service.knowledge.in_words import in_words
 from cds_service.knowledge.model import HookName, Knowledge, Rule
 from cds_service.knowledge.rule_words import rule_in_words
+from cds_service.knowledge.voice import Voice
 from cds_service.metrics import Watch
 from cds_service.rules.context import Context
 from cds_service.rules.engine import evaluate
@@ -86,12 +87,15 @@ def explain_request(  # noqa: PLR0913 - all that an answer depends on
     profile: str = "generic",
     recall: Recall = nothing,
     silent: frozenset[str] = frozenset(),
+    wording: Wording | None = None,
 ) -> Data:
     """Everything about the answer to one hook request. Raises ExplainError.
 
-    `recall` tells what users did with earlier cards; `silent`: ids of the site's silent rules.
+    `recall` tells what users did with earlier cards; `silent`: ids of the site's silent rules; `wording` None: the
+    words as they are shipped.
     """
-    return make_explainer(knowledge, zone=zone, profile=profile, silent=silent)(body, as_of, recall=recall)
+    explain = make_explainer(knowledge, zone=zone, profile=profile, silent=silent, wording=wording)
+    return explain(body, as_of, recall=recall)
 
 
 def make_explainer(
@@ -103,6 +107,7 @@ def make_explainer(
     wording: Wording | None = None,
 ) -> Explain:
     """Compile the words once; the function that comes back explains the answer to a hook request on a day."""
+    knowledge = msgspec.structs.replace(knowledge, voice=(wording or shipped()).voice)
     render = make_renderer(knowledge, profile, wording)
     words = Words(knowledge, wording)
     of_prefetch = partial(read, knowledge=knowledge, zone=zone, client=None, watch=Watch())
@@ -123,9 +128,9 @@ def make_explainer(
             "knowledge": knowledge.version,
             "answer": _answer(chart, expected, request.hook, cards),
             "patient": _patient(chart, knowledge, as_of, request.hook),
-            "resources": _resources(chart),
-            "fetched": dict(reading.fetched),
-            "gaps": [_gap(gap) for gap in chart.gaps],
+            "resources": _resources(chart, words.voice),
+            "fetched": {key: words.voice.say(found.replace("_", " ")) for key, found in reading.fetched.items()},
+            "gaps": [_gap(gap, words.voice) for gap in chart.gaps],
             "chart": _chart(chart, knowledge),
             "protocols": [p.name for p in knowledge.protocols if p.key in evaluation.protocols],
             "rules": _Teller(chart, words, evaluation).rules(),
@@ -170,27 +175,29 @@ def _answer(chart: Chart, expected: Iterable[Expected], hook: str, cards: list[A
 def _patient(chart: Chart, knowledge: Knowledge, as_of: date, hook: str) -> Data:
     patient = chart.patient
     least, greatest = Context(chart, knowledge, as_of, hook).age()
-    age = "" if least is None else f"{least}" if least == greatest else f"{least} to {greatest}"
+    voice = knowledge.voice
+    between = voice.say("{least} to {greatest}", least=least, greatest=greatest)
+    age = "" if least is None else f"{least}" if least == greatest else between
     return whole(
         {
             "id": patient.id,
             "age": age,
-            "born": day_of(patient.birth),
-            "sex": patient.sex or "not known",
-            "sex_by": patient.sex_source,
+            "born": day_of(patient.birth, voice),
+            "sex": voice.say(patient.sex or "not known"),
+            "sex_by": voice.say(patient.sex_source),
             "deceased": patient.deceased or "",
             "gender_identity": patient.gender_identity,
         }
     )
 
 
-def _resources(chart: Chart) -> Data:
+def _resources(chart: Chart, voice: Voice) -> Data:
     refused = [
         whole(
             {
                 "source": one.source,
                 "reason": one.reason,
-                "detail": one.detail,
+                "detail": voice.say(one.detail),
                 "covers": sorted(one.covers),
                 "part": one.part or "",
                 "told_to_the_user": one.tell,
@@ -201,21 +208,22 @@ def _resources(chart: Chart) -> Data:
     return {"came_in": chart.resources_in, "used": chart.resources_used, "refused": refused}
 
 
-def _gap(gap: Any) -> Data:
+def _gap(gap: Gap, voice: Voice) -> Data:
     since = gap.complete_since.isoformat() if gap.complete_since else ""
-    told = {"key": gap.key, "kind": gap.kind, "detail": gap.detail, "covers": sorted(gap.covers)}
-    return whole({**told, "complete_since": since})
+    told = {"key": gap.key, "kind": gap.kind, "problem": voice.say(gap.kind.replace("_", " "))}
+    more = {"detail": voice.say(gap.detail), "covers": sorted(gap.covers), "complete_since": since}
+    return whole({**told, **more})
 
 
 def _chart(chart: Chart, knowledge: Knowledge) -> Data:
     return {
-        "therapies": [therapy(course) for course in chart.therapies],
+        "therapies": [therapy(course, knowledge.voice) for course in chart.therapies],
         "results": {
             marker: [result(one, knowledge) for one in found]
             for marker, found in sorted(chart.measurements.items())
         },
         "conditions": [fact(one, knowledge) for one in chart.conditions],
-        "procedures": [procedure(one) for one in chart.procedures],
+        "procedures": [procedure(one, knowledge.voice) for one in chart.procedures],
         "orders": [fact(one, knowledge) for one in chart.orders],
         "drafts": [fact(one, knowledge) for one in chart.drafts],
     }
@@ -230,6 +238,7 @@ class _Teller:
     def __init__(self, chart: Chart, words: Words, evaluation: Evaluation) -> None:
         knowledge = words.knowledge
         self._words = words
+        self._say = words.voice.say
         self._knowledge = knowledge
         self._evaluation = evaluation
         self._chart = chart
@@ -275,37 +284,47 @@ class _Teller:
         """Why a rule was not asked at all."""
         if rule.status != "active":
             by = [change for change in self._knowledge.changes if change.what == f"rule {rule.id}: status"]
-            who = f" by {by[0].who} until {by[0].until}: {by[0].why}" if by else ""
-            return f"the rule is {rule.status}{who}"
+            status = self._say(rule.status)
+            if not by:
+                return self._say("the rule is {status}", status=status)
+            told = {"who": by[0].who, "until": by[0].until, "why": by[0].why}
+            return self._say("the rule is {status} by {who} until {until}: {why}", status=status, **told)
         if self._evaluation.hook not in rule.hooks:
-            return f"runs in {', '.join(sorted(rule.hooks))}, not in {self._evaluation.hook}"
+            hooks = {"hooks": ", ".join(sorted(rule.hooks)), "hook": self._evaluation.hook}
+            return self._say("runs in {hooks}, not in {hook}", **hooks)
         if self._chart.patient.deceased:
-            return "the patient is deceased: nothing is judged"
-        return f"under {self._knowledge.switches['min_age']} years: no rules for minors"
+            return self._say("the patient is deceased: nothing is judged")
+        return self._say("under {age} years: no rules for minors", age=self._knowledge.switches["min_age"])
 
     def _reason(self, rule: Rule, outcome: Outcome) -> str:
+        why = self._say(outcome.why, **outcome.values)
         if outcome.result == "suppressed":
             silencers = [
                 finding.rule.id
                 for other in self._evaluation.outcomes
                 if (finding := other.finding) is not None and rule.id in finding.rule.suppresses
             ]
-            return f"{outcome.reason}; silenced by {', '.join(silencers)}"
+            return f"{why}; {self._say('silenced by {rules}', rules=', '.join(silencers))}"
         if outcome.result == "silent":
-            return f"{outcome.reason}; the site judges and records this rule and does not show it"
+            return f"{why}; {self._say('the site judges and records this rule and does not show it')}"
         for snoozed in self._evaluation.snoozed:
             if snoozed.finding.rule.id == rule.id:
-                return f"{outcome.reason}; {self._set_aside(snoozed)}"
-        return outcome.reason or "nothing to tell"
+                return f"{why}; {self._set_aside(snoozed)}"
+        return why or self._say("nothing to tell")
 
     def _set_aside(self, snoozed: Snoozed) -> str:
         reason = self._knowledge.reasons.get(snoozed.by.reason)
         why = f" ({reason.display})" if reason else ""
-        return f"set aside on {snoozed.by.on}{why}, speaks again from {snoozed.until} on, or earlier if it worsens"
+        return self._say(
+            "set aside on {day}{why}, speaks again from {until} on, or earlier if it worsens",
+            day=snoozed.by.on,
+            why=why,
+            until=snoozed.until,
+        )
 
     def _because(self, rule: Rule, outcome: Outcome) -> list[str]:
         """The parts of a condition that decided against the rule."""
-        if not outcome.applies and outcome.reason.startswith("does not apply"):
+        if not outcome.applies and outcome.why.startswith("does not apply"):
             return against(rule.applies, self._ctx)
         if outcome.result == "fine" and "when" in rule.spec:
             return against(rule.spec["when"], self._ctx)
@@ -317,13 +336,14 @@ class _Teller:
             return ""
         shown = {finding.rule.id for finding in self._evaluation.findings}
         if rule.id in shown:
-            return f"card {rule.topic}"
+            return self._say("card {topic}", topic=rule.topic)
         hosts = [host for host in rule.line_in if host in shown]
         if hosts:
-            return f"a line in the card of {', '.join(hosts if rule.line_only else hosts[:1])}"
+            cards = ", ".join(hosts if rule.line_only else hosts[:1])
+            return self._say("a line in the card of {cards}", cards=cards)
         if outcome.finding.due:
-            return "its tests stand in the card of another protocol"
-        return "a line in other cards" if rule.spec.get("line_in_assay") else "no card to be a line in"
+            return self._say("its tests stand in the card of another protocol")
+        return self._say("a line in other cards" if rule.spec.get("line_in_assay") else "no card to be a line in")
 
     def _facts(self, outcome: Outcome) -> list[Data]:
         finding = outcome.finding
@@ -346,10 +366,10 @@ def against(tree: Any, ctx: Context) -> list[str]:
         ((name, spec),) = tree.items()
         parts = spec if name in ("all", "any") else [spec] if name == "certain" else None
         if name == "not":
-            return [f"it is so: {in_words(spec, ctx.knowledge)}"]
+            return [ctx.knowledge.voice.say("it is so: {clause}", clause=in_words(spec, ctx.knowledge))]
         if name == "protocol" and isinstance(spec, str) and spec != "any":
             protocol = next(one for one in ctx.knowledge.protocols if one.key == spec)
             return [f"{protocol.name}: {reason}" for reason in against(protocol.applies, ctx)]
     if parts is None:
-        return [f"it is not so: {in_words(tree, ctx.knowledge)}"]
+        return [ctx.knowledge.voice.say("it is not so: {clause}", clause=in_words(tree, ctx.knowledge))]
     return list(dict.fromkeys(reason for part in parts for reason in against(part, ctx)))

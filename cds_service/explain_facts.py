@@ -10,25 +10,26 @@ from cds_service.chart import Condition, Draft, Measurement, Order, Procedure, T
 from cds_service.knowledge.limits import limits_of, node_at
 from cds_service.knowledge.model import Knowledge, Rule
 from cds_service.knowledge.units import display_text, normalise_unit
+from cds_service.knowledge.voice import Voice
 from cds_service.rules.outcome import Compared, Fact, Timetable
 
 Data = dict[str, Any]
 
 
-def day_of(when: When | None) -> str:
-    """A date with the precision in which it was written; '' for none."""
+def day_of(when: When | None, voice: Voice) -> str:
+    """An ISO date with the precision in which it was written; '' for none."""
     if when is None:
         return ""
     length = {"year": 4, "month": 7}.get(when.precision, 10)
     clock = "" if when.hour is None else f" {when.hour:02d}:{when.minute or 0:02d}"
-    return when.day.isoformat()[:length] + clock + (" (issued)" if when.issued else "")
+    return when.day.isoformat()[:length] + clock + (f" {voice.say('(issued)')}" if when.issued else "")
 
 
 def result(measurement: Measurement, knowledge: Knowledge) -> Data:
     """A laboratory result: as reported, as compared, and how the one became the other."""
     marker = knowledge.markers[measurement.marker]
-    unit = marker.unit_display
-    shown = "" if measurement.value is None else display_text(marker, measurement.value)
+    unit, voice = marker.unit_display, knowledge.voice
+    shown = "" if measurement.value is None else voice.shown(display_text(marker, measurement.value))
     found: Data = {
         "kind": "result",
         "marker": measurement.marker,
@@ -36,15 +37,15 @@ def result(measurement: Measurement, knowledge: Knowledge) -> Data:
         "value": f"{measurement.comparator}{shown} {unit}".strip() if shown else "",
         "reported": f"{measurement.reported} {measurement.reported_unit}".strip(),
         "conversion": conversion(measurement, knowledge),
-        "date": day_of(measurement.when),
+        "date": day_of(measurement.when, voice),
         "source": measurement.source,
         "code": measurement.code,
         "status": measurement.status,
     }
     if measurement.problem:
-        found["problem"] = measurement.problem.replace("_", " ")
+        found["problem"] = voice.say(measurement.problem.replace("_", " "))
     if measurement.conflict:
-        found["conflict"] = "another value of the same sample was set aside"
+        found["conflict"] = voice.say("another value of the same sample was set aside")
     return found
 
 
@@ -55,16 +56,18 @@ def conversion(measurement: Measurement, knowledge: Knowledge) -> str:
         return ""
     ucum = knowledge.spellings.get(normalise_unit(measurement.reported_unit), "")
     factor, offset = marker.factors.get(ucum, (Decimal(1), Decimal(0)))
-    shown, exact = display_text(marker, measurement.value), f"{measurement.value:f}"
+    voice, shown = knowledge.voice, display_text(marker, measurement.value)
     parts = []
     if measurement.unit_inferred:
-        parts.append(f"reported without a unit, read as {exact} {marker.unit_display}")
+        value = f"{voice.shown(measurement.value)} {marker.unit_display}"
+        parts.append(voice.say("reported without a unit, read as {value}", value=value))
     elif (factor, offset) != (Decimal(1), Decimal(0)):
-        shift = f" + {offset:f}" if offset > 0 else f" - {-offset:f}" if offset else ""
+        shift = f" {'+' if offset > 0 else '-'} {voice.shown(abs(offset))}" if offset else ""
         reported = f"{measurement.reported} {measurement.reported_unit}".strip()
-        parts.append(f"{reported} x {factor:f}{shift} = {_plain(measurement.value)} {marker.unit_display}")
+        value = voice.shown(_plain(measurement.value))
+        parts.append(f"{reported} x {voice.shown(factor)}{shift} = {value} {marker.unit_display}")
     if Decimal(shown) != measurement.value:
-        parts.append(f"rounded to {shown}")
+        parts.append(voice.say("rounded to {value}", value=shown))
     return ", ".join(parts)
 
 
@@ -73,38 +76,45 @@ def _plain(value: Decimal) -> str:
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
-def therapy(course: Therapy) -> Data:
+def therapy(course: Therapy, voice: Voice) -> Data:
     """A course, with everything that decides on rules."""
     return {
         "kind": "therapy",
         "key": course.key,
         "agent": course.agent,
-        "form": course.form,
+        "form": _form(course.form, voice),
         "start": course.start.isoformat() if course.start else "",
         "end": course.end.isoformat() if course.end else "",
         "current": course.current,
         "on_hold": course.on_hold,
         "dose_changed": course.dose_changed.isoformat() if course.dose_changed else "",
-        "recognised": course.recognised,
+        "recognised": voice.recognised(course.recognised),
         "sources": list(course.sources),
     }
 
 
+def _form(form: str, voice: Voice) -> str:
+    """A dose form in words; `unknown` stays, for whoever asks."""
+    return form if form == "unknown" else voice.say(form)
+
+
 def fact(one: Fact, knowledge: Knowledge) -> Data:
     """Any fact on which a finding rests."""
+    voice = knowledge.voice
     if isinstance(one, Measurement):
         return result(one, knowledge)
     if isinstance(one, Therapy):
-        return therapy(one)
+        return therapy(one, voice)
     if isinstance(one, Condition):
-        state = "active" if one.active else "past"
+        certain = "active" if one.active else "past"
+        uncertain = "active, not confirmed" if one.active else "past, not confirmed"
         return {
             "kind": "condition",
             "name": one.name,
             "code": one.code,
             "concepts": sorted(one.concepts),
-            "state": f"{state}, not confirmed" if one.uncertain else state,
-            "date": day_of(one.onset or one.recorded),
+            "state": voice.say(uncertain if one.uncertain else certain),
+            "date": day_of(one.onset or one.recorded, voice),
             "source": one.source,
         }
     if isinstance(one, Draft):
@@ -112,26 +122,26 @@ def fact(one: Fact, knowledge: Knowledge) -> Data:
             "kind": "draft",
             "key": one.key,
             "agent": one.agent,
-            "form": one.form,
-            "recognised": one.recognised,
+            "form": _form(one.form, voice),
+            "recognised": voice.recognised(one.recognised),
             "selected": one.selected,
             "source": one.source,
         }
     if isinstance(one, Order):
-        drafted = "drafted" if one.drafted else "ordered"
-        date = day_of(one.authored)
+        drafted = voice.say("drafted" if one.drafted else "ordered")
+        date = day_of(one.authored, voice)
         return {"kind": "order", "name": one.name, "state": drafted, "date": date, "source": one.source}
-    return procedure(one)
+    return procedure(one, voice)
 
 
-def procedure(one: Procedure) -> Data:
+def procedure(one: Procedure, voice: Voice) -> Data:
     """A procedure or device."""
     concepts = sorted(one.concepts)
     return {
         "kind": "procedure",
         "name": one.name,
         "concepts": concepts,
-        "date": day_of(one.when),
+        "date": day_of(one.when, voice),
         "source": one.source,
     }
 
@@ -144,19 +154,20 @@ def facts(found: Iterable[Fact], knowledge: Knowledge) -> list[Data]:
 
 def comparison(step: Compared, rule: Rule, knowledge: Knowledge) -> Data:
     """One comparison of a rule with a limit."""
+    voice = knowledge.voice
     unit = knowledge.markers[step.subject].unit_display if step.subject in knowledge.markers else ""
     found: Data = {
         "limit_field": _place_of(step, rule),
-        "subject": step.subject,
-        "value": f"{step.value:f} {unit}".strip(),
+        "subject": step.subject if unit else voice.say(step.subject),
+        "value": f"{voice.shown(step.value)} {unit}".strip(),
         "operator": step.operator,
-        "limit": f"{step.limit:f} {unit}".strip(),
+        "limit": f"{voice.shown(step.limit)} {unit}".strip(),
         "passed": step.passed,
     }
     if step.own_range:
-        found["limit_of"] = "the laboratory's own range"
+        found["limit_of"] = voice.say("the laboratory's own range")
     if step.factor != 1:
-        found["factor"] = f"{step.factor:f}"
+        found["factor"] = voice.shown(step.factor)
     if step.result is not None:
         found["result"] = result(step.result, knowledge)
     return found
@@ -178,7 +189,7 @@ def timetable(step: Timetable, knowledge: Knowledge) -> Data:
     if step.again is not None:
         found["again"] = {"due_after_days": step.again[0], "overdue_after_days": step.again[1]}
     if step.anchor is not None:
-        found["anchor"] = therapy(step.anchor)
+        found["anchor"] = therapy(step.anchor, knowledge.voice)
     found["tests"] = [
         {
             "test": state.test,

@@ -23,6 +23,7 @@ from jinja2 import Environment, TemplateSyntaxError, meta, nodes
 from cds_service.chart import Condition, Draft, Measurement, Order, Procedure, Therapy
 from cds_service.knowledge.model import Rule
 from cds_service.knowledge.texts import NAME as TEXTS
+from cds_service.knowledge.voice import ISO, Locale, Voice, braces
 from cds_service.rules.outcome import Finding
 from cds_service.settings import Settings, SettingsError
 
@@ -35,32 +36,9 @@ ELSEWHERE = (PAGES, TEXTS)
 CARDS = ("schedule.md", "threshold.md", "change.md", "precondition.md", "interaction.md")
 """Templates of findings: all are given the same values, and so is what they include."""
 INCLUDE = re.compile(r'{% include "([a-z]+\.md)" %}\n')
+LEFT_OVER = re.compile(r"\{(?!\w+\})|(?<!\w)\}")
+"""A brace that belongs to no `{name}`."""
 SHOWN = (Condition, Draft, Measurement, Order, Procedure, Therapy, Finding, Rule)
-
-
-class Locale(msgspec.Struct, frozen=True):
-    """How numbers and dates are written."""
-
-    decimal: str = "."
-    day: str = "YYYY-MM-DD"
-    month: str = "YYYY-MM"
-
-    def date(self, iso: str) -> str:
-        """An ISO date of any precision, `2026-11-22`, `2026-11`, `2026` or '', as it is written here.
-
-        What follows a day after a blank, such as the time of day, stays.
-        """
-        year, month, day = (*iso.split("-"), "", "")[:3]
-        day, clock, time = day.partition(" ")
-        pattern = self.day if day else self.month if month else "YYYY"
-        return pattern.replace("YYYY", year).replace("MM", month).replace("DD", day) + clock + time
-
-    def number(self, digits: str) -> str:
-        """A number of digits and a point, as it is written here."""
-        return digits.replace(".", self.decimal)
-
-
-ISO = Locale()
 
 
 class Wording(msgspec.Struct, frozen=True):
@@ -71,6 +49,11 @@ class Wording(msgspec.Struct, frozen=True):
     phrases: Mapping[str, str]
     """Only those that were reworded."""
     locale: Locale = ISO
+
+    @property
+    def voice(self) -> Voice:
+        """How the service itself speaks at this site."""
+        return Voice(self.phrases, self.locale)
 
     def source(self, name: str) -> str:
         """A template with those that it includes put in their places: an include costs as much as a small card."""
@@ -137,7 +120,9 @@ def read_wording(folder: Path, problems: list[str]) -> Wording:
         if path.name == MESSAGES:
             messages.update(_texts(text, place, frozenset(base.messages), problems))
         elif path.name == PHRASES:
-            phrases.update(_texts(text, place, known_phrases(), problems))
+            told = _texts(text, place, known_phrases(), problems)
+            problems.extend(f"{place}: {fault}" for fault in _unfilled(told))
+            phrases.update(told)
         elif path.name in base.templates:
             templates[path.name] = text
         elif path.name not in ELSEWHERE:
@@ -168,6 +153,14 @@ def _texts(text: str, place: str, known: frozenset[str], problems: list[str]) ->
         else:
             found[name] = value
     return found
+
+
+def _unfilled(phrases: Mapping[str, str]) -> Iterator[str]:
+    """Phrases that do not hold what is filled into the shipped ones."""
+    for shipped_one, text in phrases.items():
+        if braces(text) != braces(shipped_one) or LEFT_OVER.search(text):
+            expected = ", ".join(f"{{{name}}}" for name in sorted(braces(shipped_one))) or "nothing"
+            yield f"{shipped_one}: expected to be filled in: {expected}"
 
 
 # -- what a template may use ---------------------------------------------------------------------------

@@ -16,10 +16,11 @@ from typing import Any
 from jinja2 import Environment, FunctionLoader, StrictUndefined, Template
 
 from cds_service.chart import Condition, Draft, Measurement, Therapy, When
-from cds_service.hooks.wording import ISO, Wording, shipped
+from cds_service.hooks.wording import Wording, shipped
 from cds_service.knowledge.model import Knowledge, Rule
 from cds_service.knowledge.units import for_display, normalise_unit
 from cds_service.knowledge.vocabulary import Evidence
+from cds_service.knowledge.voice import ISO
 from cds_service.rules.outcome import Line
 
 LONGEST_SUMMARY = 139
@@ -89,6 +90,7 @@ class Words:
         """Compile everything; a broken template stops the start. `wording` None: the words as they are shipped."""
         self.knowledge = knowledge
         self.wording = wording or shipped()
+        self.voice = self.wording.voice
         locale = self.wording.locale
         self.day: Callable[[Any], Own] = day if locale == ISO else lambda when: Own(locale.date(day(when)))
         self._digits: Callable[[str], str] = str if locale == ISO else locale.number
@@ -199,10 +201,7 @@ class Words:
 
     def recognised(self, text: str) -> str:
         """From what a therapy was recognised, `RxNorm product 835829`, as the site says it."""
-        for known, phrase in self.wording.phrases.items():
-            if text.startswith(f"{known} "):
-                return phrase + text[len(known) :]
-        return text
+        return self.voice.recognised(text)
 
     def decimals(self, number: Decimal, places: int) -> Own:
         """A number of so many decimals, rounded half up."""

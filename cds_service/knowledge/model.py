@@ -28,6 +28,7 @@ from cds_service.knowledge.vocabulary import (
     Test,
     TherapyClass,
 )
+from cds_service.knowledge.voice import Voice
 
 Indicator = Literal["info", "warning", "critical"]
 HookName = Literal["patient-view", "order-select", "order-sign"]
@@ -121,6 +122,9 @@ class Note(msgspec.Struct, frozen=True):
 
     text: str
     when: Any = None
+    message: str = ""
+    """Id of the message of the cards that says it, with `values`; '': cards say `text`."""
+    values: Mapping[str, Any] = {}
 
 
 class Rule(msgspec.Struct, frozen=True):
@@ -246,5 +250,7 @@ class Knowledge(msgspec.Struct, frozen=True):
     """Days for which a card stays away that was set aside without a reason."""
     local_drugs: Mapping[tuple[str, str], Product] = {}
     """(system, code) -> Product, of the site's own drug codes in systems other than RxNorm and ATC."""
+    voice: Voice = Voice()
+    """How the service itself speaks of the rules: in what words, with which numbers and dates."""
     changes: tuple[Change, ...] = ()
     """What the site's overlay says, applied or expired."""

@@ -207,9 +207,15 @@ def _with_note(rule: Rule, limit: RuleLimit, shipped: str, here: str, site: Site
     marker = site.base.markers.get(limit.subject)
     unit = f" {marker.unit_display}" if marker and marker.unit_display else ""
     text = f"The limit of {here}{unit} is this site's own; the shipped one is {shipped}{unit}."
+    values = {"here": _number(here), "shipped": _number(shipped), "unit": unit}
     if any(note.text == text for note in rule.notes):
         return rule
-    return msgspec.structs.replace(rule, notes=(*rule.notes, Note(text)))
+    return msgspec.structs.replace(rule, notes=(*rule.notes, Note(text, None, "limit_of_site", values)))
+
+
+def _number(text: str) -> Decimal | str:
+    """A limit as a number, so that cards write it as the site does; `no limit` and the like stay."""
+    return Decimal(text) if _is_decimal(text) else text
 
 
 def _field(site: Site, entry: Entry, name: str, path: str, value: int) -> None:

@@ -17,11 +17,12 @@ def rule_in_words(rule: Rule, knowledge: Knowledge) -> str:
 
 def needed_in_words(rule: Rule, knowledge: Knowledge) -> list[str]:
     """What has to be known of the patient before the rule runs: clauses, none if nothing."""
+    say = knowledge.voice.say
     if "minor" in rule.runs_without:
-        return ["birth date known"]
-    least = knowledge.switches["min_age"]
-    age = f"age at least {least}" + (", or not known" if "birth date" in rule.runs_without else "")
-    return [age] if "sex" in rule.runs_without else [age, "sex known"]
+        return [say("birth date known")]
+    either = "age at least {age}, or not known" if "birth date" in rule.runs_without else "age at least {age}"
+    age = say(either, age=knowledge.switches["min_age"])
+    return [age] if "sex" in rule.runs_without else [age, say("sex known")]
 
 
 def milestone_in_words(milestone: Milestone) -> str:
@@ -50,102 +51,106 @@ def item_in_words(item: Item, knowledge: Knowledge) -> str:
 
 
 def _threshold(spec: Mapping[str, Any], knowledge: Knowledge) -> str:
+    say = knowledge.voice.say
     if "any_of" in spec:
-        return "; or ".join(_threshold(part, knowledge) for part in spec["any_of"])
+        return say("; or ").join(_threshold(part, knowledge) for part in spec["any_of"])
     marker = spec["marker"]
-    name, unit = knowledge.markers[marker].name, display_unit(marker, knowledge)
-    days = count_in_words(spec.get("max_age_days", {"switch": "max_age_days"}), knowledge)
-    latest = f"the latest {_trait(spec)}{name} of the last {days} days"
-    return " ".join([latest, "is", _sides(spec, knowledge, unit), *_samples(spec, knowledge)])
-
-
-def _trait(spec: Mapping[str, Any]) -> str:
-    return f"{spec['trait']} " if "trait" in spec else ""
+    trait = f"{say(spec['trait'])} " if "trait" in spec else ""
+    latest = say(
+        "the latest {marker} of the last {days} days is {compared}",
+        marker=trait + knowledge.markers[marker].name,
+        days=count_in_words(spec.get("max_age_days", {"switch": "max_age_days"}), knowledge),
+        compared=_sides(spec, knowledge, display_unit(marker, knowledge)),
+    )
+    return " ".join([latest, *_samples(spec, knowledge)])
 
 
 def _sides(spec: Mapping[str, Any], knowledge: Knowledge, unit: str) -> str:
+    say = knowledge.voice.say
     if "outside" in spec:
         low, high = (limit_in_words(limit, knowledge, unit) for limit in spec["outside"])
-        return f"below {low} or above {high}"
+        return say("below {low} or above {high}", low=low, high=high)
     word = next(word for word in THRESHOLDS if word in spec)
     sign = THRESHOLDS[word]
     if spec.get("inclusive") and knowledge.switches[spec["inclusive"]]:
         sign += "="
-    return f"{SIGNS[sign]} {limit_in_words(spec[word], knowledge, unit)}"
+    return say(SIGNS[sign], limit=limit_in_words(spec[word], knowledge, unit))
 
 
 def _samples(spec: Mapping[str, Any], knowledge: Knowledge) -> list[str]:
     """Which samples count."""
-    parts = []
+    say, parts = knowledge.voice.say, []
     if spec.get("samples") == "after_start":
-        parts.append("(sample after the start of the therapy)")
+        parts.append(say("(sample after the start of the therapy)"))
     if "from_day" in spec:
-        parts.append(f"(sample of day {spec['from_day']} of the therapy or later)")
+        parts.append(say("(sample of day {day} of the therapy or later)", day=spec["from_day"]))
     if "to_day" in spec:
-        parts.append(f"(sample up to day {spec['to_day']} of the therapy)")
-    for field, word in (("product", "while on"), ("not_product", "while not on")):
-        if field in spec:
-            parts.append(f"({word} {_product(spec[field])})")
+        parts.append(say("(sample up to day {day} of the therapy)", day=spec["to_day"]))
+    if "product" in spec:
+        parts.append(say("(while on {product})", product=_product(spec["product"], knowledge)))
+    if "not_product" in spec:
+        parts.append(say("(while not on {product})", product=_product(spec["not_product"], knowledge)))
     if "adjust" in spec:
         adjust = spec["adjust"]
-        drugs = _drugs(adjust["therapy"], knowledge)
-        parts.append(f"(multiplied by {adjust['factor']} from day {adjust['from_day']} of {drugs})")
+        told = {"factor": adjust["factor"], "day": adjust["from_day"], "drug": _drugs(adjust["therapy"], knowledge)}
+        parts.append(say("(multiplied by {factor} from day {day} of {drug})", **told))
     return parts
 
 
-def _product(spec: Mapping[str, Any]) -> str:
-    words = [
-        " or ".join([spec[name]] if isinstance(spec[name], str) else spec[name])
-        for name in ("agent", "form")
-        if name in spec
-    ]
-    return " by ".join(words)
+def _product(spec: Mapping[str, Any], knowledge: Knowledge) -> str:
+    say, words = knowledge.voice.say, []
+    for name, word in (("agent", str), ("form", say)):
+        if name in spec:
+            listed = [spec[name]] if isinstance(spec[name], str) else spec[name]
+            words.append(say(" or ").join(word(one) for one in listed))
+    return say(" by ").join(words)
 
 
 def _drugs(keys: Any, knowledge: Knowledge) -> str:
-    return " or ".join(knowledge.therapies[key].name for key in ([keys] if isinstance(keys, str) else keys))
+    names = (knowledge.therapies[key].name for key in ([keys] if isinstance(keys, str) else keys))
+    return knowledge.voice.say(" or ").join(names)
+
+
+CHANGES = {
+    "rise_above": "{marker} has risen by more than {limit} over the baseline, up to day {to_day} of the therapy",
+    "projected_above": (
+        "a straight line through at least {least_results} {marker} results since the start meets {limit} "
+        "within {within_days} days"
+    ),
+    "slope_above": "a straight line through the {marker} results rises by more than {limit} a year",
+    "rise_from_lowest": "the latest {marker} is {limit} or more above the lowest since the therapy began",
+    "fall_less_than_percent": (
+        "{marker} has fallen by less than {limit} from baseline to day {from_day} to {to_day}"
+    ),
+}
 
 
 def _change(spec: Mapping[str, Any], knowledge: Knowledge) -> str:
     marker = spec["marker"]
-    name, unit = knowledge.markers[marker].name, display_unit(marker, knowledge)
-
-    def limit(word: str, of: str = unit) -> str:
-        return limit_in_words(spec[word], knowledge, of)
-
-    if "rise_above" in spec:
-        return (
-            f"{name} has risen by more than {limit('rise_above')} over the baseline, "
-            f"up to day {spec['to_day']} of the therapy"
-        )
-    if "projected_above" in spec:
-        return (
-            f"a straight line through at least {spec['least_results']} {name} results since the start meets "
-            f"{limit('projected_above')} within {spec['within_days']} days"
-        )
-    if "slope_above" in spec:
-        return f"a straight line through the {name} results rises by more than {limit('slope_above')} a year"
-    if "rise_from_lowest" in spec:
-        return f"the latest {name} is {limit('rise_from_lowest')} or more above the lowest since the therapy began"
-    fall = limit("fall_less_than_percent", "%")
-    return f"{name} has fallen by less than {fall} from baseline to day {spec['from_day']} to {spec['to_day']}"
+    word = next(word for word in CHANGES if word in spec)
+    unit = "%" if word == "fall_less_than_percent" else display_unit(marker, knowledge)
+    limit = limit_in_words(spec[word], knowledge, unit)
+    return knowledge.voice.say(CHANGES[word], **{**spec, "marker": knowledge.markers[marker].name, "limit": limit})
 
 
 def _calculated(spec: Mapping[str, Any], knowledge: Knowledge) -> str:
     inputs = ", ".join(knowledge.markers[marker].name for marker in spec["inputs"].values())
-    return f"calculated from {inputs} of one day, and shown"
+    return knowledge.voice.say("calculated from {inputs} of one day, and shown", inputs=inputs)
 
 
-def _schedule(spec: Mapping[str, Any], _: Knowledge) -> str:
+def _schedule(spec: Mapping[str, Any], knowledge: Knowledge) -> str:
+    say = knowledge.voice.say
     if spec.get("milestone") == "baseline":
-        return "a test of the baseline is missing"
-    row = f" of the row `{spec['row']}`" if "row" in spec else ""
-    return f"a test of the milestone that is open{row} is missing"
+        return say("a test of the baseline is missing")
+    if "row" in spec:
+        return say("a test of the milestone that is open of the row `{row}` is missing", row=spec["row"])
+    return say("a test of the milestone that is open is missing")
 
 
-def _quality(spec: Mapping[str, Any], _: Knowledge) -> str:
-    problems = ", ".join(problem.replace("_", " ") for problem in spec["problems"])
-    return f"the newest result of a test that is needed could not be judged: {problems or 'logged only'}"
+def _quality(spec: Mapping[str, Any], knowledge: Knowledge) -> str:
+    say = knowledge.voice.say
+    problems = ", ".join(say(problem.replace("_", " ")) for problem in spec["problems"]) or say("logged only")
+    return say("the newest result of a test that is needed could not be judged: {problems}", problems=problems)
 
 
 def _when(spec: Mapping[str, Any], knowledge: Knowledge) -> str:

@@ -47,7 +47,7 @@ def _rise(rule: Rule, truth: Truth, ctx: Context, start: date, low: date, doubts
         return Outcome(rule.id, "unknown" if doubts else "not applicable", "no pair of results", doubts)
     day = (latest.day - start).days
     if not ctx.recent(latest.day, ctx.days(spec.get("max_age_days"))) or day > spec["to_day"]:
-        return Outcome(rule.id, "not applicable", f"latest sample is of day {day}")
+        return Outcome(rule.id, "not applicable", "latest sample is of day {day}", values={"day": day})
     now, then = adjust(latest, spec.get("adjust"), ctx), adjust(baseline, spec.get("adjust"), ctx)
     doubts = (*doubts, *now.doubts, *then.doubts)
     if not now.interpretable or not then.interpretable:
@@ -55,6 +55,7 @@ def _rise(rule: Rule, truth: Truth, ctx: Context, start: date, low: date, doubts
         return Outcome(rule.id, "unknown", "falling on a drug", (doubt, *doubts))
     value, base = ctx.shown(latest, now.factor), ctx.shown(baseline, then.factor)
     limit = ctx.limit(spec["rise_above"])
+    shown = {"value": value, "base": base, "limit": limit}
     passed = passes(value - base, latest.comparator, ">", limit)
     if passed and latest.comparator:
         passed = None  # A bound is never a term of a calculation (4.1.6).
@@ -62,7 +63,8 @@ def _rise(rule: Rule, truth: Truth, ctx: Context, start: date, low: date, doubts
     if not passed:
         if passed is None:
             doubts = (Doubt("comparator", spec["marker"], {"result": latest}), *doubts)
-        return Outcome(rule.id, "unknown" if doubts else "fine", f"{value} - {base} not > {limit}", doubts)
+        why = "{value} - {base} not > {limit}"
+        return Outcome(rule.id, "unknown" if doubts else "fine", why, doubts, values=shown)
     lines = [*about_result(latest), *newer_not_comparable(latest, ctx), *now.lines, *then.lines]
     if baseline.comparator:
         lines.append(Line("baseline_taken_as", {"result": baseline, "value": base}))
@@ -80,7 +82,7 @@ def _rise(rule: Rule, truth: Truth, ctx: Context, start: date, low: date, doubts
         values={"rise": value - base, "baseline": baseline, "base": base, "factor": now.factor},
         doubts=doubts,
     )
-    return Outcome(rule.id, "finding", f"{value} - {base} > {limit}", doubts, finding)
+    return Outcome(rule.id, "finding", "{value} - {base} > {limit}", doubts, finding, values=shown)
 
 
 def _usable(measurement: Measurement, spec: Mapping[str, Any]) -> bool:
@@ -104,12 +106,14 @@ def _projected(rule: Rule, truth: Truth, ctx: Context, start: date, doubts: tupl
     values = [(m, (m.day - first).days, ctx.shown(m)) for m in points if m.day]
     slope, intercept = fit([(x, y) for _, x, y in values])
     if slope <= 0 or values[0][2] > limit:
-        return Outcome(rule.id, "unknown" if doubts else "fine", f"slope {float(slope):.4f} a day", doubts)
+        steep = {"slope": Decimal(f"{float(slope):.4f}")}
+        return Outcome(rule.id, "unknown" if doubts else "fine", "slope {slope} a day", doubts, values=steep)
     reached = rounded(intercept + slope * ((ctx.as_of - first).days + spec["within_days"]))
     ctx.compared(spec, "projected_above", reached, ">=", limit, reached >= limit, points[0])
     days_to_limit = ceiling((Fraction(limit) - intercept) / slope)
     if days_to_limit - (ctx.as_of - first).days > spec["within_days"]:
-        return Outcome(rule.id, "unknown" if doubts else "fine", f"crossing on day {days_to_limit}", doubts)
+        on_day = {"day": days_to_limit}
+        return Outcome(rule.id, "unknown" if doubts else "fine", "crossing on day {day}", doubts, values=on_day)
     crossing = first + timedelta(days=days_to_limit)
     finding = Finding(
         rule=rule,
@@ -125,4 +129,4 @@ def _projected(rule: Rule, truth: Truth, ctx: Context, start: date, doubts: tupl
         values={"crossing": max(crossing, ctx.as_of), "slope": rounded(slope * 30), "count": len(points)},
         doubts=doubts,
     )
-    return Outcome(rule.id, "finding", f"crossing on {crossing}", doubts, finding)
+    return Outcome(rule.id, "finding", "crossing on {day}", doubts, finding, values={"day": crossing})

@@ -34,6 +34,8 @@ KINDS: dict[str, Callable[[Rule, Truth, Context], Outcome]] = {
 UNCERTAIN = "not known if it applies"
 """Reason of an outcome whose rule may be about this patient or not."""
 
+NOT_KNOWN = {"birth date": "birth date not known", "sex": "sex not known"}
+
 
 def evaluate(  # noqa: PLR0913 - all that an evaluation depends on
     chart: Chart,
@@ -96,8 +98,8 @@ def _missing_basics(ctx: Context) -> str:
 
 def _one(rule: Rule, questions: Questions, ctx: Context, missing: str) -> Outcome:
     try:
-        if missing in ("birth date", "sex") and missing not in rule.runs_without:
-            return Outcome(rule.id, "not applicable", f"{missing} not known", applies=False)
+        if missing in NOT_KNOWN and missing not in rule.runs_without:
+            return Outcome(rule.id, "not applicable", NOT_KNOWN[missing], applies=False)
         truth = questions.of(rule.applies)(ctx)
         if truth.holds is False:
             return ctx.index.outside[rule.id]

@@ -46,7 +46,7 @@ def about_facts(facts: tuple[Fact, ...]) -> list[Line]:
 
 def about_rule(rule: Rule, ctx: Context) -> list[Line]:
     """The notes of the rule that hold for this patient."""
-    return [Line("", text=note.text) for note in rule.notes if holds(note.when, ctx).holds]
+    return [Line(note.message, note.values, note.text) for note in rule.notes if holds(note.when, ctx).holds]
 
 
 def newer_not_comparable(measurement: Measurement, ctx: Context) -> list[Line]:

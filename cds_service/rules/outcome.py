@@ -139,7 +139,8 @@ class Outcome(msgspec.Struct, frozen=True):
 
     rule: str
     result: Result
-    reason: str = ""
+    why: str = ""
+    """A phrase of `cards_templates/phrases.yaml`; `values` go into its braces."""
     doubts: tuple[Doubt, ...] = ()
     finding: Finding | None = None
     next_due: date | None = None
@@ -148,6 +149,13 @@ class Outcome(msgspec.Struct, frozen=True):
     applies: bool = True
     """False if the rule is not about this patient at all."""
     trace: tuple[Step, ...] = ()
+    values: Mapping[str, object] = {}
+
+    @property
+    def reason(self) -> str:
+        """Why it ended so, in the words of the service."""
+        return self.why.format_map(self.values)
+
     """What the rule computed on the way; empty unless the evaluation was traced."""
 
 

@@ -30,8 +30,9 @@ def evaluate(rules: Sequence[Rule], ctx: Context, needed: frozenset[str]) -> lis
 
 
 def _outcome(rule: Rule, doubts: tuple[Doubt, ...], logged: list[str]) -> Outcome:
-    reason = ", ".join((*(doubt.area for doubt in doubts), *logged))
-    return Outcome(rule.id, "unknown" if doubts else "fine", reason, doubts)
+    areas = ", ".join((*(doubt.area for doubt in doubts), *logged))
+    why = "{areas}" if areas else ""
+    return Outcome(rule.id, "unknown" if doubts else "fine", why, doubts, values={"areas": areas})
 
 
 def _newest(marker: str, ctx: Context) -> list[Measurement]:

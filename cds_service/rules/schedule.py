@@ -313,9 +313,10 @@ def _outcome(
     due = tuple(status.due for status in statuses if status.due)
     doubts = _distinct(doubt for status in statuses for doubt in status.doubts)
     missing = [ctx.knowledge.tests[item.test] for item in due]
-    reason = ", ".join(test.key for test in missing) or "all tests of the milestone are done or ordered"
+    why = "{tests}" if missing else "all tests of the milestone are done or ordered"
+    named = {"tests": ", ".join(test.key for test in missing)}
     if not due:
-        return Outcome(rule.id, "unknown" if doubts else "fine", reason, doubts)
+        return Outcome(rule.id, "unknown" if doubts else "fine", why, doubts, values=named)
     late = [status for status in statuses if status.late]
     lines = [Line("late_baseline", {"test": s.test.name, "day": s.done}) for s in late]
     unknown = sorted({status.test.name for status in statuses if status.doubts})
@@ -336,7 +337,7 @@ def _outcome(
         doubts=doubts,
         profile=plan.profile,
     )
-    return Outcome(rule.id, "finding", reason, doubts, finding)
+    return Outcome(rule.id, "finding", why, doubts, finding, values=named)
 
 
 def indicator_for(rule: Rule, due: Iterable[Due], ctx: Context) -> Indicator:

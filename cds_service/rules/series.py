@@ -33,12 +33,13 @@ def velocity(rule: Rule, truth: Truth, ctx: Context, course: Therapy, doubts: tu
     slope, _ = fit([((m.day - days[0]).days, ctx.shown(m)) for m in points if m.day])
     yearly = slope * YEAR
     limit = ctx.limit(spec["slope_above"])
-    reason = f"{float(yearly):.4f} a year"
+    why, shown = "{change} a year", {"change": Decimal(f"{float(yearly):.4f}")}
     ctx.compared(spec, "slope_above", rounded(yearly), ">", limit, yearly > Fraction(limit), points[0])
     if yearly <= Fraction(limit):
-        return Outcome(rule.id, "unknown" if doubts else "fine", reason, doubts)
+        return Outcome(rule.id, "unknown" if doubts else "fine", why, doubts, values=shown)
     values = {"velocity": rounded(yearly), "count": len(points)}
-    return Outcome(rule.id, "finding", reason, doubts, _finding(rule, truth, ctx, points, limit, values))
+    finding = _finding(rule, truth, ctx, points, limit, values)
+    return Outcome(rule.id, "finding", why, doubts, finding, values=shown)
 
 
 def from_lowest(rule: Rule, truth: Truth, ctx: Context, course: Therapy, doubts: tuple[Doubt, ...]) -> Outcome:
@@ -50,12 +51,13 @@ def from_lowest(rule: Rule, truth: Truth, ctx: Context, course: Therapy, doubts:
     lowest = min(series[1:], key=ctx.shown)
     rise = ctx.shown(series[0]) - ctx.shown(lowest)
     limit = ctx.limit(spec["rise_from_lowest"])
-    reason = f"{ctx.shown(series[0])} - {ctx.shown(lowest)}"
+    why, shown = "{value} - {base}", {"value": ctx.shown(series[0]), "base": ctx.shown(lowest)}
     ctx.compared(spec, "rise_from_lowest", rise, ">=", limit, rise >= limit, series[0])
     if rise < limit:
-        return Outcome(rule.id, "unknown" if doubts else "fine", reason, doubts)
+        return Outcome(rule.id, "unknown" if doubts else "fine", why, doubts, values=shown)
     values = {"rise": rise, "lowest": lowest, "base": ctx.shown(lowest), "baseline": lowest}
-    return Outcome(rule.id, "finding", reason, doubts, _finding(rule, truth, ctx, series, limit, values))
+    finding = _finding(rule, truth, ctx, series, limit, values)
+    return Outcome(rule.id, "finding", why, doubts, finding, values=shown)
 
 
 def fall(rule: Rule, truth: Truth, ctx: Context, course: Therapy, doubts: tuple[Doubt, ...]) -> Outcome:
@@ -73,14 +75,14 @@ def fall(rule: Rule, truth: Truth, ctx: Context, course: Therapy, doubts: tuple[
         return Outcome(rule.id, "unknown" if doubts else "not applicable", "no pair of results", doubts)
     change = (Fraction(ctx.shown(follow_up)) - Fraction(ctx.shown(baseline))) / Fraction(ctx.shown(baseline)) * 100
     limit = ctx.limit(spec["fall_less_than_percent"])
-    reason = f"{float(change):.1f} %"
+    why, shown = "{change} %", {"change": Decimal(f"{float(change):.1f}")}
     fallen = rounded(-change, 1)
     ctx.compared(spec, "fall_less_than_percent", fallen, "<", limit, -change < Fraction(limit), follow_up)
     if -change >= Fraction(limit):
-        return Outcome(rule.id, "unknown" if doubts else "fine", reason, doubts)
+        return Outcome(rule.id, "unknown" if doubts else "fine", why, doubts, values=shown)
     values = {"percent": rounded(change, 1), "baseline": baseline, "base": ctx.shown(baseline)}
     finding = _finding(rule, truth, ctx, [follow_up, baseline], limit, values)
-    return Outcome(rule.id, "finding", reason, doubts, finding)
+    return Outcome(rule.id, "finding", why, doubts, finding, values=shown)
 
 
 def _finding(

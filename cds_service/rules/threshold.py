@@ -65,7 +65,9 @@ def _evaluate_one(rule: Rule, spec: Mapping[str, Any], truth: Truth, ctx: Contex
     course = ctx.course(names(spec["therapy"])) if "therapy" in spec else None
     refusal = out_of_scope(latest, course, spec)
     if refusal:
-        return Outcome(rule.id, "unknown" if doubts else "not applicable", refusal, doubts)
+        day = (latest.day - course.start).days if course and course.start and latest.day else None
+        values = {"day": day, "from_day": spec.get("from_day"), "to_day": spec.get("to_day")}
+        return Outcome(rule.id, "unknown" if doubts else "not applicable", refusal, doubts, values=values)
     if _is_superseded(latest, rule, ctx, max_age):
         return Outcome(rule.id, "unknown" if doubts else "not applicable", "a later result of this test", doubts)
     adjusted = adjust(latest, spec.get("adjust"), ctx)
@@ -90,7 +92,8 @@ def _evaluate_one(rule: Rule, spec: Mapping[str, Any], truth: Truth, ctx: Contex
     if not any(answers):
         if None in answers:
             doubts = (Doubt("comparator", marker, {"result": latest}), *doubts)
-        return Outcome(rule.id, "unknown" if doubts else "fine", _fine(value, limits), doubts)
+        why, values = _fine(value, limits)
+        return Outcome(rule.id, "unknown" if doubts else "fine", why, doubts, values=values)
     limit = limits[answers.index(True)]
     lines = [
         *about_result(latest),
@@ -114,7 +117,8 @@ def _evaluate_one(rule: Rule, spec: Mapping[str, Any], truth: Truth, ctx: Contex
         values={"factor": adjusted.factor},
         doubts=doubts,
     )
-    return Outcome(rule.id, "finding", f"{value} {limit.operator} {limit.value}", doubts, finding)
+    met = {"value": value, "operator": limit.operator, "limit": limit.value}
+    return Outcome(rule.id, "finding", "{value} {operator} {limit}", doubts, finding, values=met)
 
 
 def _is_superseded(latest: Measurement, rule: Rule, ctx: Context, max_age: int) -> bool:
@@ -129,16 +133,18 @@ def _is_superseded(latest: Measurement, rule: Rule, ctx: Context, max_age: int) 
 
 
 def out_of_scope(latest: Measurement, course: Therapy | None, spec: Mapping[str, Any]) -> str:
-    """Why this sample is not for this rule ('' if it is): before the start, wrong day, other product."""
+    """Why this sample is not for this rule, as in `Outcome.why` ('' if it is): wrong day, other product."""
     if course is None or latest.day is None:
         return ""
     day = None if course.start is None else (latest.day - course.start).days
     if spec.get("samples") == "after_start" and day is not None and day <= 0:
         return "sample not after the start of the therapy"
     if "from_day" in spec and day is not None and day < spec["from_day"]:
-        return f"sample of day {day}, rule from day {spec['from_day']}"
-    if "to_day" in spec and (day is None or day > spec["to_day"]):
-        return f"sample of day {day}, rule up to day {spec['to_day']}"
+        return "sample of day {day}, rule from day {from_day}"
+    if "to_day" in spec and day is None:
+        return "start of the therapy not known, rule up to day {to_day}"
+    if "to_day" in spec and day is not None and day > spec["to_day"]:
+        return "sample of day {day}, rule up to day {to_day}"
     for word, wanted in (("product", True), ("not_product", False)):
         if word in spec and _has_product(course, latest.day, spec[word]) is not wanted:
             return "other product at the time of the sample"
@@ -171,8 +177,11 @@ def limits_of(spec: Mapping[str, Any], latest: Measurement, ctx: Context) -> lis
     return [Limit(symbol, rounded, "laboratory", word)]
 
 
-def _fine(value: Decimal, limits: list[Limit]) -> str:
-    return ", ".join(f"{value} not {limit.operator} {limit.value}" for limit in limits)
+def _fine(value: Decimal, limits: list[Limit]) -> tuple[str, dict[str, object]]:
+    low, high = limits[0], limits[-1]
+    if low is high:
+        return "{value} not {operator} {limit}", {"value": value, "operator": low.operator, "limit": low.value}
+    return "{value} not < {low}, {value} not > {high}", {"value": value, "low": low.value, "high": high.value}
 
 
 def adjust(latest: Measurement, spec: Mapping[str, Any] | None, ctx: Context) -> Adjusted:

@@ -17,7 +17,7 @@ from flask import Blueprint, Response, current_app, has_app_context, render_temp
 from jinja2 import StrictUndefined
 
 from cds_service import __version__
-from cds_service.hooks.wording import ISO, Locale
+from cds_service.knowledge.voice import ISO, Locale
 from cds_service.web.page_words import shipped
 
 FOLDER = Path(__file__).parent

@@ -14,11 +14,10 @@ import yaml
 from jinja2 import Environment
 
 import cds_service
-from cds_service.chart import Form, Patient
+from cds_service.chart import Form, GapKind, Measurement, Patient
 from cds_service.hooks.cards import make_renderer
 from cds_service.hooks.wording import (
     FILTERS,
-    Locale,
     Wording,
     known_phrases,
     locales,
@@ -28,7 +27,10 @@ from cds_service.hooks.wording import (
     wording_of,
 )
 from cds_service.hooks.words import Words, day
+from cds_service.knowledge.loader import load
 from cds_service.knowledge.model import Knowledge
+from cds_service.knowledge.voice import Locale
+from cds_service.rules.outcome import Line
 from cds_service.settings import Settings, SettingsError
 from tests.hooks.tour import numbered, stops
 from tests.rules.conftest import condition, course, measurement, month
@@ -152,14 +154,27 @@ def test_phrases_are_those_of_the_code() -> None:
     recognised = {"RxNorm product", "RxNorm ingredient", "local drug code", "ATC", "free text"}
     literals = {
         node.value
-        for path in (PACKAGE / "fhir").glob("*.py")
+        for path in PACKAGE.rglob("*.py")
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         if isinstance(node, ast.Constant) and isinstance(node.value, str)
     }
-    reasons = known_phrases() - told - recognised
+    problems = {word for word in get_args(get_type_hints(Measurement)["problem"]) if word} | {"conflict"}
+    kinds = {word.replace("_", " ") for word in (*problems, *get_args(GapKind))}
+    reasons = known_phrases() - told - recognised - kinds - {"fasting"}
     assert told <= known_phrases()
-    assert recognised <= known_phrases()
+    assert recognised | kinds <= known_phrases()
     assert reasons - literals == set()
+
+
+def test_what_is_filled_into_a_phrase_stays(tmp_path: Path) -> None:
+    write(
+        tmp_path, phrases='"crossing on {day}": Schnitt\n"card {topic}": "Karte {topic.x} {topic}"\nATC: "{ATC}"\n'
+    )
+    assert problems(tmp_path) == [
+        "phrases.yaml: crossing on {day}: expected to be filled in: {day}",
+        "phrases.yaml: card {topic}: expected to be filled in: {topic}",
+        "phrases.yaml: ATC: expected to be filled in: nothing",
+    ]
 
 
 def marked(text: str) -> str:
@@ -234,6 +249,20 @@ def test_every_locale_has_all_parts() -> None:
         assert sorted(re.findall("[A-Z]+", locale["day"])) == ["DD", "MM", "YYYY"], name
         assert sorted(re.findall("[A-Z]+", locale["month"])) == ["MM", "YYYY"], name
     assert locales()["en"] == Locale()
+
+
+def test_a_limit_of_the_site_is_told_in_its_words_and_numbers(tmp_path: Path) -> None:
+    """A haematologist's 51.0 % in the place of 52.0 %: the sentence on the card is a message like any other."""
+    overlay = tmp_path / "overlay.yaml"
+    change = "{who: a, why: b, until: 2027-06-30, rules: {HCT-2: {limits: {above: '51.0'}}}}"
+    overlay.write_text(f"site: Example\nchanges:\n  - {change}\n", encoding="utf-8")
+    here = load(overlay=overlay, today=date(2026, 11, 22))
+    (note,) = [note for rule in here.rules if rule.id == "HCT-2" for note in rule.notes if note.message]
+    line = Line(note.message, note.values, note.text)
+    german = Words(here, wording_of(Settings(words_locale="de")))
+    assert note.text == "The limit of 51.0 % is this site's own; the shipped one is 52.0 %."
+    assert Words(here).line(line) == note.text
+    assert german.line(line) == "The limit of 51,0 % is this site's own; the shipped one is 52,0 %."
 
 
 @pytest.mark.parametrize("name", ["en", "de", "en-GB", "nl"])

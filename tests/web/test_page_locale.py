@@ -10,8 +10,8 @@ import pytest
 from flask import Flask
 
 from cds_service.app import create_app
-from cds_service.hooks.wording import Locale
 from cds_service.knowledge.model import Knowledge
+from cds_service.knowledge.voice import Locale
 from cds_service.scenarios.workbench import TOOLS
 from cds_service.settings import Settings
 

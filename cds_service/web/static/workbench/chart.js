@@ -67,9 +67,9 @@ function valueOf(result) {
 function accounts(chart, {resources, gaps, fetched, read_again: again}) {
   const refused = resources.refused.map((one) => `${one.source}: ${one.detail ?? one.reason}`);
   const missing = gaps.map((gap) => say('gap_read', {
-    key: gap.key, problem: gap.detail ?? chart.problems[gap.key] ?? gap.kind.replaceAll('_', ' '),
+    key: gap.key, problem: gap.detail ?? chart.problems[gap.key] ?? gap.problem,
   }));
-  const asked = Object.entries(fetched).map(([key, outcome]) => `${key}: ${outcome.replaceAll('_', ' ')}`);
+  const asked = Object.entries(fetched).map(([key, outcome]) => `${key}: ${outcome}`);
   return h('div', {class: 'accounts small'},
     h('p', {}, say('resources', {came: resources.came_in, used: resources.used})),
     folded('fetched', asked),
