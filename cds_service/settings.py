@@ -19,6 +19,8 @@ a table. `load` reports all mistakes at once, each with the file and the field.
     issuer = ""                   the `iss` of its tokens, exactly
     jwks_url = ""                 where its keys are, or
     jwks_file = ""                a file with its keys; a relative path starts at the settings file
+    ca_file = ""                  certificates (PEM) of the only authorities that may vouch for jwks_url, such as
+                                  the hospital's own; "": the public ones
     algorithms = ["ES384", "RS384"]
     tenant = ""                   the `tenant` of its tokens; "": not looked at
     [auth]
@@ -33,6 +35,8 @@ a table. `load` reports all mistakes at once, each with the file and the field.
     url = ""                      origin and path under which everything lies that may be read
     allow_http = false            true: without TLS
     allow_private = false         true: on a private address of the hospital's network
+    ca_file = ""                  certificates (PEM) of the only authorities that may vouch for it; "": the public
+    smart_client_id = ""          client id of the chart page at this EHR; "": that of [smart]
     [database]
     url = ""                      SQLAlchemy URL; "": the file cds-service.sqlite3 in the working directory
     patient_key = ""              secret of the keyed hash that stands for a patient; "": one made by itself and
@@ -57,7 +61,8 @@ a table. `load` reports all mistakes at once, each with the file and the field.
     governance = false            true: the governance page
     governance_token = ""         password of the governance page; may be "" only on a loopback host
     [smart]
-    client_id = ""                client id of the chart page at the EHR (SMART on FHIR); "": it is not served
+    client_id = ""                client id of the chart page at EHRs (SMART on FHIR) that have none of their own in
+                                  [[fhir.servers]]; "" in both places: it is not served
     scopes = ""                   what it asks the EHR for; "": to read what the prefetch templates name
     origins = []                  origins of the EHR besides those of [[fhir.servers]]: where its sign-in is, and
                                   whose pages may show the chart page in a frame
@@ -67,7 +72,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
@@ -101,6 +106,7 @@ class Client(msgspec.Struct, frozen=True):
     jwks_file: str = ""
     algorithms: tuple[str, ...] = DEFAULT_ALGORITHMS
     tenant: str = ""
+    ca_file: str = ""
 
 
 class FhirServer(msgspec.Struct, frozen=True):
@@ -109,6 +115,8 @@ class FhirServer(msgspec.Struct, frozen=True):
     url: str
     allow_http: bool = False
     allow_private: bool = False
+    ca_file: str = ""
+    smart_client_id: str = ""
 
 
 class Settings(msgspec.Struct, frozen=True):
@@ -158,7 +166,8 @@ class Settings(msgspec.Struct, frozen=True):
     @property
     def smart_url(self) -> str:
         """Below which the chart page is that EHRs launch; '' if it is not served."""
-        return f"{self.base_url}/smart" if self.smart_client_id else ""
+        known = self.smart_client_id or any(server.smart_client_id for server in self.fhir_servers)
+        return f"{self.base_url}/smart" if known else ""
 
     @property
     def on_loopback(self) -> bool:
@@ -220,19 +229,39 @@ def examine(environ: Mapping[str, str]) -> tuple[Settings, list[str]]:
     settings = Settings(**values)
     if settings.governance and not settings.governance_token and not settings.on_loopback:
         problems.append("web.governance: needs web.governance_token on an address that is not loopback")
-    if settings.smart_client_id and not (settings.on_loopback or settings.public_url.startswith("https:")):
+    if settings.smart_url and not (settings.on_loopback or settings.public_url.startswith("https:")):
         problems.append("smart.client_id: needs server.public_url with https on an address that is not loopback")
-    return _beside(Path(environ.get("CDS_CONFIG", "")).parent, settings), problems
+    settings = _beside(Path(environ.get("CDS_CONFIG", "")).parent, settings)
+    problems.extend(_authorities(settings))
+    return settings, problems
+
+
+def _authorities(settings: Settings) -> Iterator[str]:
+    """What is wrong with the files of certificate authorities: with one of them, no connection would come about."""
+    files = [(f"clients.{client.name}", client.ca_file) for client in settings.clients]
+    files += [(f"fhir.servers[{index}]", server.ca_file) for index, server in enumerate(settings.fhir_servers)]
+    for where, file in files:
+        if file and (fault := check.authority_fault(file)):
+            yield f"{where}.ca_file: {file}: {fault}"
 
 
 def _beside(folder: Path, settings: Settings) -> Settings:
     """The settings with every relative path turned into one that starts at the settings file."""
-    clients = tuple(
-        msgspec.structs.replace(client, jwks_file=str(folder / client.jwks_file)) if client.jwks_file else client
-        for client in settings.clients
+
+    def beside(path: str) -> str:
+        return str(folder / path) if path else ""
+
+    replace = msgspec.structs.replace
+    return replace(
+        settings,
+        clients=tuple(
+            replace(each, jwks_file=beside(each.jwks_file), ca_file=beside(each.ca_file))
+            for each in settings.clients
+        ),
+        fhir_servers=tuple(replace(each, ca_file=beside(each.ca_file)) for each in settings.fhir_servers),
+        overlay=beside(settings.overlay),
+        words_folder=beside(settings.words_folder),
     )
-    overlay, words = (str(folder / path) if path else "" for path in (settings.overlay, settings.words_folder))
-    return msgspec.structs.replace(settings, clients=clients, overlay=overlay, words_folder=words)
 
 
 def _typed(text: str, expected: Check) -> Any:
@@ -300,6 +329,8 @@ def _clients(name: str, tables: dict[str, Any], problems: list[str]) -> tuple[Cl
         if values is not None:
             if ("jwks_url" in values) == ("jwks_file" in values):
                 problems.append(f"{where}: expected either jwks_url or jwks_file")
+            if values.get("ca_file") and "jwks_url" not in values:
+                problems.append(f"{where}.ca_file: is of no use without jwks_url")
             found.append(Client(name=client, **values))
     issuers = [(each.issuer, each.tenant) for each in found]
     problems.extend(

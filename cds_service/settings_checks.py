@@ -93,6 +93,19 @@ def _are(value: Any, is_right: Callable[[Any], bool]) -> bool:
     return isinstance(value, list) and all(is_right(item) for item in value) and len(set(value)) == len(value)
 
 
+def authority_fault(file: str) -> str:
+    """Why no connection can be checked with the certificates in a file; '' if it can be."""
+    import ssl  # slow to load; few sites have such a file
+
+    try:
+        ssl.create_default_context(cafile=file)
+    except ssl.SSLError:
+        return "holds no certificate (PEM)"
+    except OSError as error:
+        return f"cannot be read ({error.strerror})"
+    return ""
+
+
 YES_NO = Check(lambda value: type(value) is bool, "true or false", bool)
 HOST = _matching(r"[A-Za-z0-9.:\-]+", "a host name or an IP address")
 WORD = _matching(r"[a-z0-9_]*", 'the name of a guideline, such as "es2018", or ""')
@@ -191,9 +204,12 @@ CLIENT_CHECKS: Mapping[str, Check] = {
     "jwks_file": FILE,
     "algorithms": ALGORITHMS,
     "tenant": TENANT,
+    "ca_file": PATH,
 }
 SERVER_CHECKS: Mapping[str, Check] = {
     "url": ADDRESS,
     "allow_http": YES_NO,
     "allow_private": YES_NO,
+    "ca_file": PATH,
+    "smart_client_id": CLIENT_ID,
 }

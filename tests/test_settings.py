@@ -159,6 +159,12 @@ def test_named_origins_hold_on_a_loopback_host_too(configure):
         ("[web]\ngovernance = 1", "web.governance", "true or false"),
         ('[web]\ngovernance_token = "fifteen letters"', "web.governance_token", "at least 16 characters"),
         ('[smart]\nclient_id = "two words"', "smart.client_id", "client id"),
+        (
+            "[[fhir.servers]]\nurl = 'https://x'\nsmart_client_id = 'a b'",
+            "fhir.servers[0].smart_client_id",
+            "client id",
+        ),
+        ("[[fhir.servers]]\nurl = 'https://x'\nca_file = 1", "fhir.servers[0].ca_file", "the path of a file"),
         ('[smart]\nscopes = "launch  openid"', "smart.scopes", "one space"),
         ('[smart]\norigins = ["*"]', "smart.origins", "a list of origins"),
         ('[smart]\norigins = ["https://ehr.example.org/path"]', "smart.origins", "a list of origins"),
@@ -319,6 +325,9 @@ def test_the_chart_page_as_a_smart_app(configure):
     assert settings.smart_origins == ("https://ehr.example.org",)
     assert settings.smart_url == "http://127.0.0.1:8000/smart"
     assert configure("").smart_url == ""
+    own = '[[fhir.servers]]\nurl = "https://ehr.example.org"\nsmart_client_id = "own-1"'
+    assert configure(own).fhir_servers[0].smart_client_id == "own-1"
+    assert configure(own).smart_url == "http://127.0.0.1:8000/smart"
 
 
 @pytest.mark.parametrize("public_url", ["", "http://cds.example.org"])

@@ -19,7 +19,7 @@ from typing import Any
 import msgspec
 from msgspec import Raw
 
-from cds_service.fhir.hosts import Hosts, Reach, Server
+from cds_service.fhir.hosts import Hosts, Server
 from cds_service.fhir.unanswered import Unanswered
 from cds_service.settings import MEBIBYTE, Settings
 
@@ -125,12 +125,13 @@ class Client:
                 self._threads = ThreadPoolExecutor(MOST_THREADS, thread_name_prefix="fhir")
             return self._threads
 
-    def session(self, reach: Reach) -> Any:
-        """The connections of the current thread."""
+    def session(self, server: Server) -> Any:
+        """The connections of the current thread to servers of this kind."""
         sessions: dict[str, Any] = self._mine.__dict__
-        if reach not in sessions:
-            sessions[reach] = load_transport().make_session(reach)
-        return sessions[reach]
+        kind = f"{server.reach} {server.ca_file}"
+        if kind not in sessions:
+            sessions[kind] = load_transport().make_session(server.reach, server.ca_file)
+        return sessions[kind]
 
 
 class Errand:
@@ -234,7 +235,7 @@ class _Job:
             if self._given_up:
                 raise NOT_IN_TIME
             self._line = line
-        session = errand.client.session(errand.server.reach)
+        session = errand.client.session(errand.server)
         body = transport.get(session, url, errand.token, line, errand.deadline, errand.budget.take_bytes)
         page = _opened(body, self.ask.types)
         if not errand.budget.take_resources(len(page.entry or ())):

@@ -54,6 +54,10 @@ class Server(msgspec.Struct, frozen=True):
     path: str
     """Path of its base without a slash at the end; '' if it is at the root."""
     reach: Reach
+    ca_file: str = ""
+    """Certificates that alone may vouch for it; '': the public ones."""
+    smart_client_id: str = ""
+    """Client id of the chart page at this EHR; '' if it has none of its own."""
 
     def own(self, url: str) -> str | None:
         """The URL as it is sent if it lies at or below the server's base, else None; it may be relative."""
@@ -97,7 +101,9 @@ def _listed(servers: Iterable[FhirServer]) -> Iterable[Server]:
     for server in servers:
         place = take_apart(server.url)
         if place is not None and (server.allow_http or place.origin.startswith("https:")):
-            yield Server(place.origin, place.path.rstrip("/"), "private" if server.allow_private else "public")
+            reach: Reach = "private" if server.allow_private else "public"
+            path = place.path.rstrip("/")
+            yield Server(place.origin, path, reach, server.ca_file, server.smart_client_id)
 
 
 def can_fetch(settings: Settings) -> bool:

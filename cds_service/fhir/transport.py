@@ -155,8 +155,11 @@ def is_allowed(address: Address, reach: Reach) -> bool:
     return not (address.is_link_local or address.is_multicast or address.is_unspecified or address.is_reserved)
 
 
-def make_session(reach: Reach) -> requests.Session:
-    """Connections that are kept, for one thread. Nothing is taken from the environment, and no cookie is kept."""
+def make_session(reach: Reach, ca_file: str = "") -> requests.Session:
+    """Connections that are kept, for one thread. Nothing is taken from the environment, and no cookie is kept.
+
+    `ca_file`: certificates of the only authorities that may vouch for a server; '': the public ones.
+    """
     session: requests.Session = HTTPSession(
         Config(
             ip_filter_enable=False,  # the adapters below do it
@@ -167,6 +170,7 @@ def make_session(reach: Reach) -> requests.Session:
         )
     )
     session.trust_env = False
+    session.verify = ca_file or True
     session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))
     session.headers.update({"Accept": MEDIA[0], "Accept-Encoding": "gzip"})
     session.mount("http://", _Adapter(False, reach))

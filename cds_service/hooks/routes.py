@@ -31,6 +31,7 @@ from cds_service.feedback.records import CallRecord
 from cds_service.feedback.store import Store
 from cds_service.fhir.client import Client
 from cds_service.fhir.expected import Expected
+from cds_service.fhir.hosts import Hosts
 from cds_service.hooks.body import Patience, read_body
 from cds_service.hooks.cards import Renderer, make_renderer
 from cds_service.hooks.discovery import SERVICES, Service, document
@@ -72,6 +73,8 @@ class Desk(msgspec.Struct, frozen=True):
     """Ids of rules that are recorded only."""
     silent_all: bool = False
     wording: Wording = msgspec.field(default_factory=shipped)
+    launchers: Hosts | None = None
+    """FHIR servers of which some have no client id for the chart page; None: all have, or there is no page."""
     lately: Lately | None = None
     """Keeps charts for which something was fetched, for a page that explains them; None: nobody asks."""
 
@@ -99,6 +102,7 @@ def make_desk(settings: Settings, knowledge: Knowledge, clock: Callable[[], date
         silent=silent_rules(settings, knowledge),
         silent_all=settings.silent_all,
         wording=wording,
+        launchers=Hosts(settings) if launch and not settings.smart_client_id else None,
     )
 
 
@@ -187,9 +191,21 @@ def answer(
     notes.unseen(evaluation, new_uuid)
     if desk.records:
         _record(call, patient, chart, evaluation, notes, desk)
-    shown = [] if desk.silent_all else cards
+    shown = [] if desk.silent_all else cards if _launches(call, desk) else [_unlinked(card) for card in cards]
     facts["cards"] = len(shown)
     return shown
+
+
+def _launches(call: HookRequest, desk: Desk) -> bool:
+    """True unless the EHR of a call cannot open the chart page, since it has given it no client id."""
+    if desk.launchers is None:
+        return True
+    server = desk.launchers.find(call.fhir_server)
+    return server is not None and server.smart_client_id != ""
+
+
+def _unlinked(card: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in card.items() if name != "links"}
 
 
 def chart_of(call: HookRequest, expected: tuple[Expected, ...], desk: Desk, as_of: date, watch: Watch) -> Reading:

@@ -95,8 +95,10 @@ class FileKeys:
 class UrlKeys:
     """The keys at an address, as they were at most five minutes ago. Safe to use from several threads."""
 
-    def __init__(self, url: str, report: Report, ticks: Ticks = time.monotonic) -> None:
+    def __init__(self, url: str, report: Report, ticks: Ticks = time.monotonic, ca_file: str = "") -> None:
+        """`ca_file`: certificates of the only authorities that may vouch for the server; '': the public ones."""
         self._url = url
+        self._ca_file = ca_file
         self._report = report
         self._ticks = ticks
         self._lock = threading.Lock()
@@ -136,7 +138,7 @@ class UrlKeys:
 
     def _take(self) -> None:
         try:
-            keys = read_keys(download(self._url))
+            keys = read_keys(download(self._url, self._ca_file))
         except (OSError, ValueError) as error:  # a RequestException is an OSError
             self._retry_at = self._ticks() + COOL_DOWN_SECONDS
             self._report(_in_words(error))
@@ -148,11 +150,12 @@ class UrlKeys:
                 self._running = None
 
 
-def download(url: str) -> bytes:
+def download(url: str, ca_file: str = "") -> bytes:
     """The content at `url`. Raises RequestException, or KeySetError if it is too much, too slow or not 200."""
     end = time.monotonic() + FETCH_SECONDS
     with HTTPSession(NO_REDIRECT) as session:
         session.trust_env = False  # neither a proxy nor a password of this machine
+        session.verify = ca_file or True
         headers = {"Accept": "application/json", "Accept-Encoding": "identity"}
         with session.get(url, headers=headers, stream=True) as response:
             if response.status_code != requests.codes.ok:
@@ -169,6 +172,8 @@ def download(url: str) -> bytes:
 
 def _in_words(error: Exception) -> str:
     """What happened without an address or a text from elsewhere."""
+    if isinstance(error, requests.exceptions.SSLError):
+        return "no trusted TLS connection"
     return str(error) if isinstance(error, KeySetError) else type(error).__name__
 
 
@@ -176,6 +181,6 @@ def make_keys(client: Client, report: Report) -> FileKeys | UrlKeys:
     """The keys of a configured client; those at an address begin to be fetched."""
     if client.jwks_file:
         return FileKeys(Path(client.jwks_file), report)
-    keys = UrlKeys(client.jwks_url, report)
+    keys = UrlKeys(client.jwks_url, report, ca_file=client.ca_file)
     keys.fetch(wait=False)
     return keys

@@ -48,7 +48,6 @@ def make_blueprint(desk: Desk, settings: Settings) -> Blueprint:
     sites = _sites(settings)
     csp = pages.policy(connect=sites, ancestors=sites)
     told = {
-        "client": settings.smart_client_id,
         "scopes": settings.smart_scopes,
         "types": _types(expected),
         "url": settings.smart_url,
@@ -62,9 +61,15 @@ def make_blueprint(desk: Desk, settings: Settings) -> Blueprint:
     @blueprint.get("/launch")
     def launch() -> Response:
         iss = request.args.get("iss", "").rstrip("/")
-        listed = hosts.find(iss) is not None
-        response = pages.render("smart_launch.html", csp=csp, told={**told, "iss": iss if listed else ""})
-        response.status_code = 200 if listed else 403
+        server = hosts.find(iss)
+        client = (server.smart_client_id or settings.smart_client_id) if server else ""
+        response = pages.render(
+            "smart_launch.html",
+            csp=csp,
+            told={**told, "iss": iss if client else "", "client": client},
+            refusal="" if client else "no_client" if server else "not_listed",
+        )
+        response.status_code = 200 if client else 403
         return response
 
     @blueprint.get("/chart")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -67,8 +68,8 @@ Behaviour = Callable[[Handler], None]
 
 
 @contextmanager
-def serving() -> Iterator[FhirServer]:
-    """A server of its own, stopped and its handlers ended at the end."""
+def serving(tls: ssl.SSLContext | None = None) -> Iterator[FhirServer]:
+    """A server of its own, stopped and its handlers ended at the end; `tls`: over https."""
 
     class Own(Handler):
         """Its requests are answered and remembered by this server alone."""
@@ -81,6 +82,9 @@ def serving() -> Iterator[FhirServer]:
 
     server = Patient(("127.0.0.1", 0), Own)
     Own.fhir = fhir = FhirServer(server.server_address[1])
+    if tls:
+        server.socket = tls.wrap_socket(server.socket, server_side=True)
+        fhir.url = fhir.url.replace("http:", "https:")
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -119,7 +120,8 @@ class KeyServer:
 
 
 @contextmanager
-def key_server() -> Iterator[KeyServer]:
+def key_server(tls: ssl.SSLContext | None = None) -> Iterator[KeyServer]:
+    """A server for a key set, `tls`: over https."""
     state = KeyServer()
 
     class Handler(BaseHTTPRequestHandler):
@@ -135,9 +137,11 @@ def key_server() -> Iterator[KeyServer]:
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
+    if tls:
+        server.socket = tls.wrap_socket(server.socket, server_side=True)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
-    state.url = f"http://127.0.0.1:{server.server_port}/jwks.json"
+    state.url = f"http{'s' if tls else ''}://127.0.0.1:{server.server_port}/jwks.json"
     try:
         yield state
     finally:

@@ -75,6 +75,36 @@ def test_only_listed_servers_are_launched_from(site, iss: str, listed: bool) -> 
     assert ("smart/launch.js" in answer.text) is listed
 
 
+def test_each_ehr_has_its_own_client_id_or_the_common_one(site) -> None:
+    own = FhirServer("https://other.example.org/fhir", smart_client_id="own-id")
+    for common, expected in (("chart", {"own-id", "chart"}), ("", {"own-id", ""})):
+        client = site(smart_client_id=common, fhir_servers=(EHR, own))
+        found = {}
+        for server in (EHR, own):
+            answer = client.get("/smart/launch", query_string={"iss": server.url, "launch": "x"})
+            found[server.url] = told(answer.text)["client"]
+            assert answer.status_code == (200 if found[server.url] else 403)
+        assert set(found.values()) == expected
+        assert found[own.url] == "own-id"
+    assert "has no client id at this EHR" in client.get("/smart/launch", query_string={"iss": EHR.url}).text
+    assert "client" not in told(client.get("/smart/chart").text)
+
+
+@pytest.mark.parametrize(("common", "linked"), [("", {"own"}), ("chart", {"own", "ehr", "none"})])
+def test_cards_link_to_the_page_where_the_ehr_can_open_it(site, knowledge, common: str, linked: set[str]) -> None:
+    own = FhirServer("https://other.example.org/fhir", smart_client_id="own-id")
+    client = site(smart_client_id=common, fhir_servers=(EHR, own), fhir_deadline_ms=0)
+    case = next(case for case in example_cases() if case.id == "hematocrit-high")
+    body = json.loads(Runner(knowledge).body(case))
+    found = set()
+    for name, server in (("own", own.url), ("ehr", EHR.url), ("none", "")):
+        call = {**body, "fhirServer": server} if server else {k: v for k, v in body.items() if k != "fhirServer"}
+        (card,) = client.post("/cds-services/hormone-therapy-patient-view", json=call).get_json()["cards"]
+        if any(link["url"].endswith("/smart/launch") for link in card.get("links", [])):
+            found.add(name)
+    assert found == linked
+
+
 def test_on_loopback_without_a_list_any_server_on_loopback_is_listed(site) -> None:
     client = site(fhir_servers=())
     assert client.get("/smart/launch", query_string={"iss": "http://127.0.0.1:8081/fhir"}).status_code == 200

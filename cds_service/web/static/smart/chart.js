@@ -29,7 +29,7 @@ async function opened(query) {
       grant_type: "authorization_code",
       code: query.get("code") ?? "",
       redirect_uri: `${told.url}/chart`,
-      client_id: told.client,
+      client_id: kept.client,
       code_verifier: kept.verifier,
     }),
   });

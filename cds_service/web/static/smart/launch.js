@@ -44,6 +44,7 @@ run(async () => {
   const verifier = random();
   const kept = {
     iss: told.iss,
+    client: told.client,
     issuer: found.issuer ?? told.iss,
     namesItself: found.authorization_response_iss_parameter_supported === true,
     verifier,
