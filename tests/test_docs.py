@@ -20,6 +20,7 @@ from cds_service.scenarios.judge import differences
 from cds_service.scenarios.reading import read
 from cds_service.scenarios.run import Runner
 from cds_service.settings import load
+from tests.tls import Authority
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
@@ -87,6 +88,7 @@ def test_settings_that_are_shown_are_right(page, toml, tmp_path):
     file = tmp_path / "site.toml"
     filled = toml.replace('url = "…"', 'url = "https://ehr.example.org/keys"').replace("…", "x" * 16)
     file.write_text(filled, encoding="utf-8")
+    Authority(tmp_path, "hospital-ca")
     load({"CDS_CONFIG": str(file)})
 
 
