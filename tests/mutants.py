@@ -4,33 +4,38 @@
 
 mutmut makes the changes, in a copy of the sources in mutants/; a NAME is a module (`threshold`) or a pattern of its
 names of changes (`*.threshold.x_adjust__*`), none takes all. mutmut itself starts pytest anew for each change,
-which here costs seconds. This loads the knowledge and the tests once, notes which test reaches which function, and
+which here costs seconds. This loads the knowledge and the tests once, notes which test reaches which statement, and
 forks for each change: what last failed for that function runs first, and the first failure ends it.
 """
 
 from __future__ import annotations
 
+import ast
 import gc
+import inspect
 import json
 import os
 import random
 import signal
 import sys
+import textwrap
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable
 from fnmatch import fnmatchcase
+from functools import wraps
 from pathlib import Path
+from types import FrameType
+from typing import Any
 
 import click
 import pytest
 from _pytest.runner import runtestprotocol
 from mutmut.__main__ import create_mutants
 from mutmut.configuration import config
+from mutmut.mutation import trampoline
 from mutmut.mutation.data import SourceFileMutationData
 from mutmut.mutation.diff_apply import get_diff_for_mutant
-from mutmut.mutation.trampoline import set_mutant_under_test
-from mutmut.state import state
 from mutmut.utils.file_utils import (
     change_cwd,
     copy_also_copy_files,
@@ -38,10 +43,72 @@ from mutmut.utils.file_utils import (
     setup_source_paths,
     walk_mutatable_files,
 )
-from mutmut.utils.format_utils import mangled_name_from_mutant_name
+from mutmut.utils.format_utils import make_mutant_key, mangled_name_from_mutant_name
 
 SURVIVED, KILLED, TIMEOUT = 0, 1, 2
 WORDS = {SURVIVED: "survived", KILLED: "killed", TIMEOUT: "timeout"}
+
+active: dict[str, str] = {}
+"""Function -> the change of it that is on trial; at most one."""
+made: dict[str, dict[str, Callable[..., Any]]] = {}
+"""Function -> its original and all changes of it."""
+
+
+def switched(changes: dict[str, Callable[..., Any]], is_classmethod: bool = False) -> Callable[..., Any]:
+    """Stands in for `wrap_in_trampoline` of mutmut: the same, without a look into the environment at every call."""
+    assert not is_classmethod, "none of the modules has a class method"
+
+    def decorated(function: Callable[..., Any]) -> Callable[..., Any]:
+        owner, _, name = function.__qualname__.rpartition(".")
+        key = f"{function.__module__}.{make_mutant_key(name, owner or None)}"
+        made[key] = changes
+
+        @wraps(function)
+        def call(*args: Any, **named: Any) -> Any:
+            return changes[active.get(key, "_mutmut_orig")](*args, **named)
+
+        return call
+
+    return decorated
+
+
+class Reach:
+    """Lines of the originals that run while it is open."""
+
+    def __init__(self) -> None:
+        self.lines: set[tuple[str, int]] = set()
+
+    def __enter__(self) -> Reach:
+        sys.settrace(self._call)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        sys.settrace(None)
+
+    def _call(self, frame: FrameType, event: str, argument: object) -> Any:
+        return self._line if "__mutmut_orig" in frame.f_code.co_qualname else None
+
+    def _line(self, frame: FrameType, event: str, argument: object) -> Any:
+        self.lines.add((frame.f_code.co_filename, frame.f_lineno))
+        return self._line
+
+
+def statement(name: str) -> tuple[str, range]:
+    """File and lines of the smallest statement of the original that is changed; of a compound one its head."""
+    functions = made[mangled_name_from_mutant_name(name)]
+    original = functions["_mutmut_orig"]
+    old, new = (inspect.getsource(one).splitlines() for one in (original, functions[name.rpartition(".")[2]]))
+    differing = [number for number, pair in enumerate(zip(old[1:], new[1:], strict=False), 1) if pair[0] != pair[1]]
+    offset = differing[0] if differing else min(len(old), len(new))
+    first = original.__code__.co_firstlineno
+    best = range(first, first + len(old))
+    for node in ast.walk(ast.parse(textwrap.dedent("\n".join(old)))):
+        if isinstance(node, ast.stmt) and node.lineno - 1 <= offset < (node.end_lineno or node.lineno):
+            body = getattr(node, "body", None)
+            end = body[0].lineno - 1 if body and body[0].lineno - 1 > offset else node.end_lineno or node.lineno
+            if end - node.lineno + 1 <= len(best):
+                best = range(first + node.lineno - 1, first + end)
+    return original.__code__.co_filename, best
 
 
 class Mutants:
@@ -52,8 +119,8 @@ class Mutants:
         self.seconds = seconds
         self.out = out
         self.items: list[pytest.Item] = []
-        self.reaching: dict[str, list[int]] = defaultdict(list)
-        """Function -> numbers of the tests that reach it."""
+        self.reaching: dict[tuple[str, int], list[int]] = defaultdict(list)
+        """File and line -> numbers of the tests that reach it."""
         self.lately: dict[str, list[int]] = defaultdict(list)
         """Function -> tests that failed for a change of it, the last one first."""
         self.survivors: list[str] = []
@@ -68,19 +135,19 @@ class Mutants:
         gc.collect()
         gc.freeze()
         for name in self.names:
-            self._note(name, *self._against(name))
+            order = self._order(name)
+            self._note(name, len(order), *self._against(name, order))
         return True
 
     def _unchanged(self) -> None:
-        set_mutant_under_test("stats")
         for number, item in enumerate(self.items):
-            state()._stats.clear()
             forget()
-            if not self._passes(number, (number + 1) % len(self.items)):
+            with Reach() as reach:
+                passes = self._passes(number, (number + 1) % len(self.items))
+            if not passes:
                 raise click.ClickException(f"{item.nodeid} fails without any change")
-            for function in state()._stats:
-                self.reaching[function].append(number)
-        set_mutant_under_test("")
+            for line in reach.lines:
+                self.reaching[line].append(number)
 
     def _passes(self, number: int, following: int) -> bool:
         """One test; the fixtures that the following one shares with it stay."""
@@ -91,14 +158,15 @@ class Mutants:
         """What failed lately, then the module's own tests, then the others in an order that is always the same."""
         function = mangled_name_from_mutant_name(name)
         own = f"test_{function.split('.')[-2]}.py"
-        lately = self.lately[function]
-        rest = [number for number in self.reaching[function] if number not in lately]
+        file, lines = statement(name)
+        reaching = {number for line in lines for number in self.reaching.get((file, line), ())}
+        lately = [number for number in self.lately[function] if number in reaching]
+        rest = sorted(reaching.difference(lately))
         random.Random(0).shuffle(rest)
         return [*lately, *sorted(rest, key=lambda number: self.items[number].path.name != own)]
 
-    def _against(self, name: str) -> tuple[int, int, int]:
+    def _against(self, name: str, order: list[int]) -> tuple[int, int, int]:
         """How it ends, the number of the test that failed (else -1), and how many ran."""
-        order = self._order(name)
         reading, writing = os.pipe()
         child = os.fork()
         if not child:
@@ -117,7 +185,7 @@ class Mutants:
         os.dup2(nowhere, 1)
         os.dup2(nowhere, 2)
         signal.alarm(int(self.seconds) + 20)
-        set_mutant_under_test(name)
+        active[mangled_name_from_mutant_name(name)] = name.rpartition(".")[2]
         forget()
         end, verdict, ran = time.monotonic() + self.seconds, (SURVIVED, -1), 0
         for ran, number in enumerate(order, 1):
@@ -129,9 +197,8 @@ class Mutants:
         os.write(writing, json.dumps([*verdict, ran]).encode())
         os._exit(0)
 
-    def _note(self, name: str, how: int, number: int, ran: int) -> None:
+    def _note(self, name: str, reach: int, how: int, number: int, ran: int) -> None:
         function = mangled_name_from_mutant_name(name)
-        reach = len(self.reaching[function])
         self.counts[WORDS[how]] += 1
         test = self.items[number].nodeid if number >= 0 else ""
         if number >= 0:
@@ -156,15 +223,21 @@ def forget() -> None:
     QUESTIONS._made.clear()
 
 
-def changes(wanted: tuple[str, ...]) -> Iterator[str]:
-    """Names of the changes that were made."""
-    for path in walk_mutatable_files():
+def changes(wanted: tuple[str, ...]) -> list[str]:
+    """Names of the changes that were made, in the order in which they are wanted."""
+    all_of_them: list[str] = []
+    for path in sorted(walk_mutatable_files()):
         data = SourceFileMutationData(path=path)
         data.load()
-        for name in data.exit_code_by_key:
-            module = name.split(".")[-2]
-            if not wanted or any(one == module or fnmatchcase(name, one) for one in wanted):
-                yield name
+        all_of_them.extend(data.exit_code_by_key)
+    found = [name for one in wanted for name in all_of_them if fnmatchcase(name, one) or name.split(".")[-2] == one]
+    return list(dict.fromkeys(found)) if wanted else all_of_them
+
+
+def judged(out: Path | None) -> set[str]:
+    """Changes that an earlier run has noted."""
+    lines = out.read_text(encoding="utf-8").splitlines() if out is not None and out.exists() else []
+    return {json.loads(line)["name"] for line in lines}
 
 
 @click.command()
@@ -172,16 +245,19 @@ def changes(wanted: tuple[str, ...]) -> Iterator[str]:
 @click.option("--tests", multiple=True, help="Tests that should fail (else those of [tool.mutmut]).")
 @click.option("--every", default=1, show_default=True, help="Only each so many-th change.")
 @click.option("--seconds", default=20.0, show_default=True, help="Longest time for the tests of one change.")
-@click.option("--out", type=click.Path(path_type=Path), help="JSON lines: one a change.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="JSON lines, one a change; what stands there is not done again."
+)
 def main(names: tuple[str, ...], tests: tuple[str, ...], every: int, seconds: float, out: Path | None) -> None:
     """Change the rules, the units and the dates in small ways: each change should fail a test."""
-    set_mutant_under_test("mutant_generation")
     Path("mutants").mkdir(exist_ok=True)
     copy_src_dir()
     copy_also_copy_files()
     setup_source_paths()
     create_mutants(1)
-    chosen = list(changes(names))[::every]
+    trampoline.wrap_in_trampoline = switched  # type: ignore[assignment]
+    known = judged(out)
+    chosen = [name for name in changes(names)[::every] if name not in known]
     plugin = Mutants(chosen, seconds, out.absolute() if out else None)
     selected = tests or config().pytest_add_cli_args_test_selection
     options = ["--quiet", "--tb=no", "--assert=plain", "-p", "no:cacheprovider", *config().pytest_add_cli_args]
