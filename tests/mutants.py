@@ -157,13 +157,13 @@ class Mutants:
     def _order(self, name: str) -> list[int]:
         """What failed lately, then the module's own tests, then the others in an order that is always the same."""
         function = mangled_name_from_mutant_name(name)
-        own = f"test_{function.split('.')[-2]}.py"
+        own = f"test_{function.split('.')[-2]}"
         file, lines = statement(name)
         reaching = {number for line in lines for number in self.reaching.get((file, line), ())}
         lately = [number for number in self.lately[function] if number in reaching]
         rest = sorted(reaching.difference(lately))
         random.Random(0).shuffle(rest)
-        return [*lately, *sorted(rest, key=lambda number: self.items[number].path.name != own)]
+        return [*lately, *sorted(rest, key=lambda number: not self.items[number].path.name.startswith(own))]
 
     def _against(self, name: str, order: list[int]) -> tuple[int, int, int]:
         """How it ends, the number of the test that failed (else -1), and how many ran."""
