@@ -150,7 +150,7 @@ def test_a_sample_out_of_scope_of_a_cut_list_leaves_it_unknown(knowledge):
     [
         ("TT-4", "TT", "300", course(start=69), "sample of day 59, rule from day 60"),
         ("PSA-1", "PSA", "5", course(start=376), "sample of day 366, rule up to day 365"),
-        ("PSA-1", "PSA", "5", course(start=None), "sample of day None, rule up to day 365"),
+        ("PSA-1", "PSA", "5", course(start=None), "start of the therapy not known, rule up to day 365"),
         ("TT-2", "TT", "700", course(start=400, form="patch"), "other product at the time of the sample"),
         ("TT-3", "TT", "950", course(start=400), "other product at the time of the sample"),
     ],
