@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 from datetime import date
+from functools import cache
 from pathlib import Path
 
 import msgspec
@@ -12,6 +14,7 @@ from cds_service.knowledge import overlay as site_overlay
 from cds_service.knowledge.choices import choose
 from cds_service.knowledge.model import Knowledge, Protocol, Rule
 from cds_service.knowledge.protocols import compile_protocols, read_protocols
+from cds_service.knowledge.remembered import digest, remembered
 from cds_service.knowledge.terminology import compile_terms
 from cds_service.knowledge.texts import reworded
 from cds_service.knowledge.yaml_file import Document, KnowledgeError, Problem, read
@@ -40,6 +43,33 @@ def load(
     today = today or date.today()
     problems: list[Problem] = []
     document = read(overlay, "overlay", problems) if overlay else None
+    try:
+        knowledge = _shipped() if folder == _HERE else _compiled(folder)
+    except KnowledgeError as error:
+        raise KnowledgeError([*problems, *error.problems]) from None
+    knowledge = reworded(knowledge, words, problems)
+    knowledge = follow(knowledge, _chosen(guideline, document, today, problems), problems)
+    if document is not None:
+        knowledge = choose(knowledge, site_overlay.profiles_of(knowledge, document, today))
+        knowledge = site_overlay.apply(knowledge, document, today, problems)
+    if problems:
+        raise KnowledgeError(problems)
+    return msgspec.structs.replace(knowledge, version=_version_at(knowledge, document, guideline))
+
+
+@cache
+def _shipped() -> Knowledge:
+    """The shipped knowledge, read anew only when a file of it or the code that reads it has changed."""
+    code = [*_HERE.glob("*.py"), _HERE.parent / "chart.py", *_HERE.glob("schema/*.json")]
+    version = version_of(_HERE)
+    origin = digest(code, version, sys.version, msgspec.__version__)
+    knowledge: Knowledge = remembered(_HERE / "knowledge.py", origin, lambda: _compiled(_HERE))
+    return knowledge
+
+
+def _compiled(folder: Path) -> Knowledge:
+    """The knowledge as the files of a folder say it. Raises KnowledgeError."""
+    problems: list[Problem] = []
     terms = compile_terms(folder, problems)
     protocols: tuple[Protocol, ...] = ()
     rules: tuple[Rule, ...] = ()
@@ -50,15 +80,7 @@ def load(
     if terms is None or problems:
         raise KnowledgeError(problems)
     parts = {name: getattr(terms, name) for name in terms.__struct_fields__}
-    knowledge = Knowledge(version=version_of(folder), protocols=protocols, rules=rules, **parts)
-    knowledge = reworded(knowledge, words, problems)
-    knowledge = follow(knowledge, _chosen(guideline, document, today, problems), problems)
-    if document is not None:
-        knowledge = choose(knowledge, site_overlay.profiles_of(knowledge, document, today))
-        knowledge = site_overlay.apply(knowledge, document, today, problems)
-    if problems:
-        raise KnowledgeError(problems)
-    return msgspec.structs.replace(knowledge, version=_version_at(knowledge, document, guideline))
+    return Knowledge(version=version_of(folder), protocols=protocols, rules=rules, **parts)
 
 
 def _chosen(setting: str, document: Document | None, today: date, problems: list[Problem]) -> str:
