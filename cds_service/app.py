@@ -16,7 +16,6 @@ from typing import TextIO
 
 import msgspec
 from flask import Flask, Response, g, request
-from structlog.typing import FilteringBoundLogger
 from werkzeug.exceptions import HTTPException
 
 from cds_service.feedback.store import Store, memory
@@ -24,7 +23,7 @@ from cds_service.hooks import access, errors, headers, health, routes
 from cds_service.hooks.reading import Lately
 from cds_service.knowledge.loader import load
 from cds_service.knowledge.model import Knowledge
-from cds_service.log import make_logger, place_of
+from cds_service.log import Logger, place_of
 from cds_service.metrics import Tally
 from cds_service.security.openness import openness
 from cds_service.settings import Settings
@@ -78,7 +77,7 @@ def create_app(  # noqa: PLR0913 - what the service is made of
     app.register_blueprint(routes.make_blueprint(desk))
     _add_pages(app, desk, settings, tools)
     _add_errors(app)
-    logger = make_logger(log or sys.stdout)
+    logger = Logger(log or sys.stdout)
     health.add_health(app, knowledge.version, store.engine, logger)
     store.recorder.report = lambda event, waiting: logger.warning(event, waiting=waiting)
     for warning in warnings:
@@ -120,7 +119,7 @@ def _add_errors(app: Flask) -> None:
         return errors.crash_outcome()
 
 
-def _add_frame(app: Flask, origins: frozenset[str], logger: FilteringBoundLogger, tally: Tally | None) -> None:
+def _add_frame(app: Flask, origins: frozenset[str], logger: Logger, tally: Tally | None) -> None:
     """What happens before and after every call."""
 
     @app.before_request
@@ -142,7 +141,7 @@ def _add_frame(app: Flask, origins: frozenset[str], logger: FilteringBoundLogger
             if tally:
                 tally.call(request.endpoint or "", facts, response.status_code, seconds)
             level = "error" if "error" in facts else "warning" if facts.get("failed") else "info"
-            getattr(logger, level)("call", status=response.status_code, ms=round(seconds * 1000, 2), **facts)
+            logger.write(level, "call", {"status": response.status_code, "ms": round(seconds * 1000, 2), **facts})
         return response
 
 

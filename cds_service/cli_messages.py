@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import click
-import yaml
 
+from cds_service.knowledge.yaml_file import plain_yaml
 from cds_service.security.refusals import REASONS
 
 HEAD = """# Messages by their id
@@ -25,7 +25,7 @@ on standard error, as each part says."""
 @cache
 def told() -> Mapping[str, Any]:
     """The words of the page: by part `title`, `where`, `columns` and `ids` (id -> the other columns)."""
-    loaded: dict[str, Any] = yaml.safe_load(Path(__file__).with_name("messages.yaml").read_text(encoding="utf-8"))
+    loaded: dict[str, Any] = plain_yaml(Path(__file__).with_name("messages.yaml").read_text(encoding="utf-8"))
     return loaded
 
 

@@ -6,17 +6,14 @@ service (rule ids, prefetch keys, counts, our own request id), never from a requ
 
 from __future__ import annotations
 
-from collections.abc import MutableMapping
+from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any, TextIO
 
 import msgspec
-import structlog
 
 FIELDS = frozenset(
     {
-        "event",
-        "level",
-        "time",
         "request",  # our own random id, also in the answer's X-Request-Id header
         "method",
         "status",
@@ -48,31 +45,35 @@ FIELDS = frozenset(
         "place",  # module, line and function of our code that raised it
     }
 )
+"""What a line may hold besides `event`, `level` and `time`."""
+EMPTY: tuple[Any, ...] = ("", None, [], {})
 
 
-def only_allowed(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Drop every field that is not on the list, and every empty one."""
-    return {key: value for key, value in event.items() if key in FIELDS and value not in ("", None, [], {})}
+class Logger:
+    """Writes lines to a stream. Safe to use from several threads: each line is one write."""
 
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
 
-def make_logger(stream: TextIO) -> structlog.typing.FilteringBoundLogger:
-    """A logger that writes to `stream`; it does not touch the configuration of other loggers."""
-    logger: structlog.typing.FilteringBoundLogger = structlog.wrap_logger(
-        structlog.WriteLogger(stream),
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
-            only_allowed,
-            structlog.processors.JSONRenderer(serializer=_to_json),
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger("info"),
-        cache_logger_on_first_use=True,
-    )
-    return logger
+    def info(self, event: str, **facts: Any) -> None:
+        """What is in order."""
+        self.write("info", event, facts)
 
+    def warning(self, event: str, **facts: Any) -> None:
+        """What somebody should look at when there is time."""
+        self.write("warning", event, facts)
 
-def _to_json(event: Any, **_options: Any) -> str:
-    return msgspec.json.encode(event).decode()
+    def error(self, event: str, **facts: Any) -> None:
+        """A fault of this service."""
+        self.write("error", event, facts)
+
+    def write(self, level: str, event: str, facts: Mapping[str, Any]) -> None:
+        """One line; a fact that is not on the list is dropped, and so is an empty one."""
+        time = datetime.now(UTC).isoformat().replace("+00:00", "Z")
+        told = {name: fact for name, fact in facts.items() if name in FIELDS and fact not in EMPTY}
+        line = msgspec.json.encode({**told, "event": event, "level": level, "time": time})
+        self._stream.write(line.decode() + "\n")
+        self._stream.flush()
 
 
 def place_of(error: BaseException) -> str:

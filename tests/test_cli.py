@@ -16,7 +16,7 @@ from urllib.request import urlopen
 import pytest
 import time_machine
 
-from cds_service import __version__, cli
+from cds_service import __version__, cli, cli_examples
 from cds_service.knowledge.model import Knowledge
 from cds_service.knowledge.yaml_file import KnowledgeError, Problem
 from cds_service.scenarios.bundles import example_cases
@@ -90,7 +90,7 @@ def test_every_mistake_of_the_knowledge_has_its_line(
     def broken() -> Knowledge:
         raise KnowledgeError([Problem("rules.yaml", line, "limit", "a number") for line in (3, 7)])
 
-    monkeypatch.setattr(cli, "load_knowledge", broken)
+    monkeypatch.setattr(cli_examples, "load_knowledge", broken)
     assert cli.run(["demo"]) == 2
     assert capsys.readouterr().err.splitlines() == [
         "cds-service: rules.yaml:3: limit: a number",

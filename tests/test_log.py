@@ -7,13 +7,13 @@ import json
 
 import pytest
 
-from cds_service.log import FIELDS, make_logger, place_of
+from cds_service.log import FIELDS, Logger, place_of
 from cds_service.settings import SettingsError, load
 
 
 def write(**fields: object) -> dict[str, object]:
     stream = io.StringIO()
-    make_logger(stream).info("call", **fields)
+    Logger(stream).info("call", **fields)
     (line,) = stream.getvalue().splitlines()
     parsed: dict[str, object] = json.loads(line)
     return parsed

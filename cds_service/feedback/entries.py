@@ -9,11 +9,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from functools import cache
+from importlib import import_module
 from typing import Any, Literal
 
 import msgspec
 from sqlalchemy import Connection, Engine, Table, select
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import SQLAlchemyError
 
 from cds_service.feedback.database import writing
@@ -84,7 +85,11 @@ def insert_new(connection: Connection, table: Table, rows: list[dict[str, Any]])
     """Insert the rows whose key is not there yet; for one row, 1 if it was inserted."""
     if not rows:
         return 0
-    dialect: Any = postgresql if connection.dialect.name == "postgresql" else sqlite
-    return connection.execute(
-        dialect.insert(table).on_conflict_do_nothing(), rows if len(rows) > 1 else rows[0]
-    ).rowcount
+    insert = _insert_of(connection.dialect.name)(table).on_conflict_do_nothing()
+    return connection.execute(insert, rows if len(rows) > 1 else rows[0]).rowcount
+
+
+@cache
+def _insert_of(dialect: str) -> Any:
+    """The INSERT of a database that knows ON CONFLICT. The other database's is slow to load and is let be."""
+    return import_module(f"sqlalchemy.dialects.{dialect}").insert

@@ -12,12 +12,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime
 
-import structlog
 from flask import Flask, Response, g, request
 from sqlalchemy import Engine
 from werkzeug.exceptions import TooManyRequests
 
 from cds_service.hooks import errors
+from cds_service.log import Logger
 from cds_service.security.rates import make_limit
 from cds_service.security.refusals import RefusedError
 from cds_service.settings import Settings
@@ -34,7 +34,7 @@ def add_gate(
     settings: Settings,
     clock: Callable[[], datetime],
     engine: Engine,
-    logger: structlog.typing.FilteringBoundLogger,
+    logger: Logger,
 ) -> None:
     """Ask every caller of `app` for a token of one of the site's clients, and count its calls.
 
@@ -80,7 +80,7 @@ def _make_identify(
     settings: Settings,
     clock: Callable[[], datetime],
     engine: Engine,
-    logger: structlog.typing.FilteringBoundLogger,
+    logger: Logger,
 ) -> Callable[[Callable[[str], None]], None]:
     """A function that finds out who makes the current call, lets it be counted, and raises RefusedError."""
     from cds_service.security.callers import Callers, admit

@@ -15,11 +15,11 @@ from time import monotonic
 import msgspec
 from flask import Flask, Response
 from sqlalchemy import Engine
-from structlog.typing import FilteringBoundLogger
 
 from cds_service import __version__
 from cds_service.feedback.database import check
 from cds_service.feedback.errors import DatabaseError, UnreachableError
+from cds_service.log import Logger
 
 ENDPOINTS = frozenset({"health", "ready"})
 """Neither logged nor counted: they are asked every few seconds."""
@@ -55,7 +55,7 @@ class Probe:
         self._good = self._question()
 
 
-def add_health(app: Flask, knowledge_version: str, engine: Engine, logger: FilteringBoundLogger) -> None:
+def add_health(app: Flask, knowledge_version: str, engine: Engine, logger: Logger) -> None:
     """The two addresses."""
     alive = msgspec.json.encode({"status": "ok", "version": __version__, "knowledge": knowledge_version})
     database = Probe(_database_question(engine, logger))
@@ -72,7 +72,7 @@ def add_health(app: Flask, knowledge_version: str, engine: Engine, logger: Filte
         return Response(body, 200 if good else 503, mimetype="application/json")
 
 
-def _database_question(engine: Engine, logger: FilteringBoundLogger) -> Callable[[], bool]:
+def _database_question(engine: Engine, logger: Logger) -> Callable[[], bool]:
     """Can the database be read, and are its tables ours? A change of the answer goes to the log."""
     last = ""
 

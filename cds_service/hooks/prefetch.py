@@ -9,12 +9,14 @@ share one set of templates, so that a site that has to type them types them once
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import cache
 from typing import get_args
 from urllib.parse import quote
 
 from cds_service.chart import Chart, Patient
 from cds_service.fhir.expected import Expected
 from cds_service.hooks.errors import HookError, IssueType, Problem
+from cds_service.knowledge.kept import Kept
 from cds_service.knowledge.model import HookName, Knowledge
 from cds_service.knowledge.needs import doses_needed, markers_needed
 
@@ -37,6 +39,10 @@ def build_expected(knowledge: Knowledge, hook: str) -> tuple[Expected, ...]:
     """
     if hook not in get_args(HookName):
         raise ValueError(f"no service answers {hook}")
+    return _EXPECTED.of(knowledge)
+
+
+def _expected(knowledge: Knowledge) -> tuple[Expected, ...]:
     return (
         Expected("patient", f"Patient/{PATIENT}", frozenset({"Patient"}), frozenset({"patient"})),
         *_results(knowledge),
@@ -65,6 +71,9 @@ def build_expected(knowledge: Knowledge, hook: str) -> tuple[Expected, ...]:
         ),
         *(_reports(knowledge) if knowledge.switches["panel_counts_as_done"] else _doses(knowledge)),
     )
+
+
+_EXPECTED = Kept(_expected)
 
 
 def _doses(knowledge: Knowledge) -> Iterator[Expected]:
@@ -137,7 +146,13 @@ def _result_template(tokens: list[str]) -> str:
 
 
 def _fits(tokens: list[str]) -> bool:
-    return len(quote(_result_template(tokens), safe="?&=")) < LONGEST
+    return _encoded(_result_template([])) + _encoded(",") * (len(tokens) - 1) + sum(map(_encoded, tokens)) < LONGEST
+
+
+@cache
+def _encoded(part: str) -> int:
+    """Characters of a part of a template once it is percent-encoded."""
+    return len(quote(part, safe="?&="))
 
 
 # -- is what came enough? ----------------------------------------------------------------------------

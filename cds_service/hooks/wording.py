@@ -24,6 +24,7 @@ from cds_service.chart import Condition, Draft, Measurement, Order, Procedure, T
 from cds_service.knowledge.model import Rule
 from cds_service.knowledge.texts import NAME as TEXTS
 from cds_service.knowledge.voice import ISO, Locale, Voice, braces
+from cds_service.knowledge.yaml_file import plain_yaml
 from cds_service.rules.outcome import Finding
 from cds_service.settings import Settings, SettingsError
 
@@ -69,7 +70,7 @@ def templates_folder() -> Path:
 @cache
 def locales() -> Mapping[str, Locale]:
     """What `[words] locale` may be."""
-    loaded = yaml.safe_load((templates_folder() / "locales.yaml").read_text(encoding="utf-8"))
+    loaded = plain_yaml((templates_folder() / "locales.yaml").read_text(encoding="utf-8"))
     return msgspec.convert(loaded, dict[str, Locale])
 
 
@@ -78,14 +79,14 @@ def shipped() -> Wording:
     """The words as they are shipped."""
     folder = templates_folder()
     templates = {path.name: path.read_text(encoding="utf-8") for path in sorted(folder.glob("*.md"))}
-    messages = yaml.safe_load((folder / MESSAGES).read_text(encoding="utf-8"))
+    messages = plain_yaml((folder / MESSAGES).read_text(encoding="utf-8"))
     return Wording(templates, messages, {})
 
 
 @cache
 def known_phrases() -> frozenset[str]:
     """What `phrases.yaml` of a site may reword."""
-    return frozenset(yaml.safe_load((templates_folder() / PHRASES).read_text(encoding="utf-8")))
+    return frozenset(plain_yaml((templates_folder() / PHRASES).read_text(encoding="utf-8")))
 
 
 def wording_of(settings: Settings) -> Wording:
@@ -136,7 +137,7 @@ def read_wording(folder: Path, problems: list[str]) -> Wording:
 def _texts(text: str, place: str, known: frozenset[str], problems: list[str]) -> dict[str, str]:
     """Texts by id, without those that nothing uses."""
     try:
-        loaded = yaml.safe_load(text)
+        loaded = plain_yaml(text)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         problems.append(f"{place}{f':{mark.line + 1}' if mark else ''}: not YAML")

@@ -13,9 +13,10 @@ from datetime import date
 from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
 from typing import Any
 
-from jinja2 import Environment, FunctionLoader, StrictUndefined, Template
+from jinja2 import Environment, StrictUndefined, Template
 
 from cds_service.chart import Condition, Draft, Measurement, Therapy, When
+from cds_service.hooks.templates import compiled
 from cds_service.hooks.wording import Wording, shipped
 from cds_service.knowledge.model import Knowledge, Rule
 from cds_service.knowledge.units import for_display, normalise_unit
@@ -97,20 +98,23 @@ class Words:
         self._rest: dict[int, str] = {}
         detail = self._environment(_print if locale == ISO else self._print)
         summary = self._environment(lambda value: value if isinstance(value, Own) else plain(self._shown(value)))
-        names = self.wording.templates
-        self._details = {name.removesuffix(".md"): detail.get_template(name) for name in names}
-        self._summaries = {name.removesuffix(".md"): summary.get_template(name) for name in names}
+        sources = {name: self.wording.source(name) for name in self.wording.templates}
         messages = self.wording.messages
-        self._messages = {name: detail.from_string(text) for name, text in messages.items()}
+        own = {rule.spec["summary"] for rule in knowledge.rules if "summary" in rule.spec}
+        as_shipped = (self.wording.templates, messages) == (shipped().templates, shipped().messages)
+        details = compiled(detail, [*sources.values(), *messages.values()], "details" if as_shipped else "")
+        summaries = compiled(summary, [*sources.values(), *own], "summaries" if as_shipped else "")
+        self._details = {name.removesuffix(".md"): details[text] for name, text in sources.items()}
+        self._summaries = {name.removesuffix(".md"): summaries[text] for name, text in sources.items()}
+        self._messages = {name: details[text] for name, text in messages.items()}
         self._fixed = {name: Own(" ".join(text.split())) for name, text in messages.items() if "{" not in text}
         self._areas = {rule.id: self._subject(rule) for rule in knowledge.rules}
         for name in messages:
             if name.startswith("area_"):
                 self._areas[name.removeprefix("area_")] = messages[name]
-        own = {rule.spec["summary"] for rule in knowledge.rules if "summary" in rule.spec}
         self._schedules = {protocol.key: protocol.schedules for protocol in knowledge.protocols}
-        self._basis = dict(self._bases(detail.get_template("basis.md")))
-        self._own_summaries = {text: summary.from_string(text) for text in own}
+        self._basis = dict(self._bases(self._details["basis"]))
+        self._own_summaries = {text: summaries[text] for text in own}
 
     def _print(self, value: object) -> str:
         return value if isinstance(value, Own) else escape(self._shown(value))
@@ -120,7 +124,6 @@ class Words:
 
     def _environment(self, printer: Callable[[Any], str]) -> Environment:
         environment = Environment(
-            loader=FunctionLoader(self.wording.source),
             undefined=StrictUndefined,
             finalize=printer,
             trim_blocks=True,

@@ -1,7 +1,7 @@
 """What is worked out from the shipped files alone, kept between two starts as Python keeps its byte code.
 
-It lies in `__pycache__` and is trusted as the byte code there is: whoever may write it may change the program. It is
-used only while it was made from the very same files, by the same version of Python, and is made anew otherwise.
+It lies in `__pycache__` and is trusted as the byte code there is: whoever may write it may change the program.
+It is used only while it was made from the very same files, by the same version of Python, else it is made anew.
 Where byte code is not written (a folder that is read-only, `PYTHONDONTWRITEBYTECODE`), every start works it out.
 """
 

@@ -15,16 +15,20 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import yaml
-from jsonschema import Draft202012Validator, FormatChecker
-from referencing import Registry
-from referencing.jsonschema import DRAFT202012
 
 if TYPE_CHECKING:
+    from jsonschema import Draft202012Validator
     from jsonschema.exceptions import ValidationError
+    from referencing import Registry
 
 SCHEMAS = Path(__file__).parent / "schema"
 
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+def plain_yaml(text: str | bytes) -> Any:
+    """What a YAML text says, as `yaml.safe_load` reads it, only faster. Raises yaml.YAMLError."""
+    return yaml.load(text, Loader=_Loader)
 
 
 class Problem(msgspec.Struct, frozen=True):
@@ -84,21 +88,6 @@ _StrictLoader.add_implicit_resolver(
 )
 
 
-# Our own checks of the two formats that the schemas use: those of jsonschema need an extra that takes over a second
-# to import, and without it they let everything pass.
-_FORMATS = FormatChecker(formats=())
-
-
-@_FORMATS.checks("uri")
-def _is_absolute_uri(value: object) -> bool:
-    return not isinstance(value, str) or re.fullmatch(r"[a-z][a-z0-9+.-]*:[!-~]+", value) is not None
-
-
-@_FORMATS.checks("date", raises=ValueError)
-def _is_date(value: object) -> bool:
-    return not isinstance(value, str) or date.fromisoformat(value).isoformat() == value
-
-
 class Document:
     """A file that was read: its `data`, and where in the text each field stands."""
 
@@ -154,12 +143,31 @@ def read(path: Path, schema: str, problems: list[Problem]) -> Document | None:
 
 @cache
 def _validator(schema: str) -> Draft202012Validator:
-    return Draft202012Validator(_schema(schema), format_checker=_FORMATS, registry=_registry())
+    # Slow to load, and the shipped files were checked when they were remembered.
+    from jsonschema import Draft202012Validator, FormatChecker
+
+    # Our own checks of the two formats that the schemas use: those of jsonschema need an extra that takes over a
+    # second to import, and without it they let everything pass.
+    formats = FormatChecker(formats=())
+    formats.checks("uri")(_is_absolute_uri)
+    formats.checks("date", raises=ValueError)(_is_date)
+    return Draft202012Validator(_schema(schema), format_checker=formats, registry=_registry())
+
+
+def _is_absolute_uri(value: object) -> bool:
+    return not isinstance(value, str) or re.fullmatch(r"[a-z][a-z0-9+.-]*:[!-~]+", value) is not None
+
+
+def _is_date(value: object) -> bool:
+    return not isinstance(value, str) or date.fromisoformat(value).isoformat() == value
 
 
 @cache
 def _registry() -> Registry[Any]:
     """Schemas refer to each other by file name. Crawled once here, or each reference would crawl anew."""
+    from referencing import Registry
+    from referencing.jsonschema import DRAFT202012
+
     resources = {file.name: DRAFT202012.create_resource(_schema(file.stem)) for file in SCHEMAS.glob("*.json")}
     empty: Registry[Any] = Registry()
     return empty.with_resources(resources.items()).crawl()

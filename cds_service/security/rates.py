@@ -5,10 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from limits import RateLimitItemPerMinute
-from limits.storage import MemoryStorage
-from limits.strategies import FixedWindowRateLimiter
-
 Seconds = int
 
 
@@ -20,6 +16,11 @@ def make_limit(calls_per_minute: int) -> Callable[[str], Seconds]:
     """
     if not calls_per_minute:
         return lambda _client: 0
+    # Slow to load, and of no use where nothing is counted.
+    from limits import RateLimitItemPerMinute
+    from limits.storage import MemoryStorage
+    from limits.strategies import FixedWindowRateLimiter
+
     item = RateLimitItemPerMinute(calls_per_minute)
     limiter = FixedWindowRateLimiter(MemoryStorage())
 

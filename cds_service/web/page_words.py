@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 
+from cds_service.knowledge.yaml_file import plain_yaml
 from cds_service.settings import Settings, SettingsError
 
 NAME = "words.yaml"
@@ -19,7 +20,7 @@ _BRACES = re.compile(r"\{(\w+)\}")
 @cache
 def shipped() -> Mapping[str, Any]:
     """The words as they are shipped, by section."""
-    loaded: dict[str, Any] = yaml.safe_load(Path(__file__).with_name(NAME).read_text(encoding="utf-8"))
+    loaded: dict[str, Any] = plain_yaml(Path(__file__).with_name(NAME).read_text(encoding="utf-8"))
     return loaded
 
 
@@ -30,7 +31,7 @@ def page_words(settings: Settings) -> Mapping[str, Any]:
         return shipped()
     where = f"words.folder: {path}"
     try:
-        site = yaml.safe_load(path.read_text(encoding="utf-8"))
+        site = plain_yaml(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError):
         raise SettingsError([f"{where}: cannot be read as YAML"]) from None
     problems = [f"{where}: {problem}" for problem in _mistakes(site, shipped(), "")]

@@ -117,7 +117,7 @@ def test_nothing_is_asked_if_nothing_is_missing(make, fhir):
     before = threads()
     answer = make().call(whole())
     assert (answer.status_code, quiet(answer), fhir.seen) == (200, "", [])
-    assert threads() == before
+    assert threads() <= before
 
 
 def test_everything_is_fetched_by_the_same_templates(make, fhir):

@@ -30,7 +30,7 @@ def test_every_command_exists(doc) -> None:
     for first, second in re.findall(
         r"(?:`|^|\s)cds-service ([a-z-]+)(?: ([a-z-]+))?", doc.read_text(encoding="utf-8")
     ):
-        command = cli.commands.get(first)
+        command = cli.get_command(click.Context(cli), first)
         assert command is not None, first
         if isinstance(command, click.Group):
             assert second in command.commands, f"{first} {second}"
