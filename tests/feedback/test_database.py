@@ -140,7 +140,7 @@ def test_sqlite_is_opened_with_a_log_that_readers_do_not_wait_for(tmp_path: Path
             for name in ("journal_mode", "synchronous", "busy_timeout", "foreign_keys")
         }
     engine.dispose()
-    assert pragmas == {"journal_mode": "wal", "synchronous": 1, "busy_timeout": 5000, "foreign_keys": 1}
+    assert pragmas == {"journal_mode": "wal", "synchronous": 2, "busy_timeout": 5000, "foreign_keys": 1}
 
 
 def test_a_database_in_memory_is_one_database_for_all_threads():
