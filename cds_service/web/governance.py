@@ -45,6 +45,11 @@ class RuleRow(msgspec.Struct, frozen=True):
     change: Change | None
     """What of the site's has changed whether it is on."""
 
+    @property
+    def is_plain(self) -> bool:
+        """True if the rule is as shipped and live, so that there is nothing to look at but its figures."""
+        return self.state == "live" and self.change is None
+
 
 def make_blueprint(desk: Desk, settings: Settings) -> Blueprint:
     """The page over the records of the service."""
@@ -68,16 +73,20 @@ def make_blueprint(desk: Desk, settings: Settings) -> Blueprint:
             unmapped = codes(desk.store.engine, since=today - timedelta(days=days), until=today)
         except DatabaseError:
             counts = None  # the page says so
+        rows = list(rule_rows(desk.knowledge, settings, today))
+        lines = {line.rule: line for line in counts.lines} if counts else {}
+        quiet = [row for row in rows if row.is_plain and row.rule.id not in lines] if counts else []
         return pages.render(
             "governance.html",
             today=today,
             days=days,
             spans=SPANS,
-            rules=list(rule_rows(desk.knowledge, settings, today)),
+            told=[row for row in rows if row not in quiet],
+            quiet_rules=quiet,
             changes=desk.knowledge.changes,
             warnings=warnings(desk.knowledge, today),
             report=counts,
-            lines={line.rule: line for line in counts.lines} if counts else {},
+            lines=lines,
             clients=ehrs,
             unmapped=[each for each in unmapped if each.code],
             others=sum(each.results for each in unmapped if not each.code),

@@ -456,11 +456,12 @@ def test_a_pasted_bundle(open_bench: Callable[..., Page], knowledge: Knowledge):
         if "subject" in entry["resource"]:
             entry["resource"]["subject"] = {"reference": "urn:uuid:hematocrit-high"}
     bundle["entry"].append({"resource": {"resourceType": "Observation", "id": "pulse", "status": "final"}})
+    bundle["entry"].append({"fullUrl": "urn:uuid:no-resource"})
     page = open_bench("all-fine")
     paste(page, encode(bundle).decode())
     expect(page.get_by_role("article")).to_contain_text("Hematocrit 55.2 %")
     settled(page)
-    expect(page.locator("#chart")).to_contain_text("1 in the Bundle that no prefetch search asks for")
+    expect(page.locator("#chart")).to_contain_text("2 in the Bundle that no prefetch search asks for")
     assert {key for key, answer in sent(page)["prefetch"].items() if "entry" not in answer} >= {"procedures"}
 
 
@@ -540,6 +541,41 @@ def test_a_fhir_server(browser: Browser, address: str, fhir_server: str):
     assert "procedures" not in request["prefetch"]
     page.locator("#chart").get_by_text("1 gap in the data").click()
     expect(page.locator("#chart")).to_contain_text("procedures: HTTP 500")
+    page.close()
+
+
+def test_a_patient_whom_the_server_does_not_know(browser: Browser, address: str, fhir_server: str):
+    """No empty chart without cards, which would look like an all-clear."""
+    page = browser.new_page()
+    page.goto(address)
+    settled(page)
+    page.get_by_label("Example patient").select_option("hematocrit-high")
+    settled(page)
+    status = page.locator("#status").text_content()
+    open_on_server(page, fhir_server, "nobody")
+    expect(page.get_by_role("alert")).to_contain_text("The server knows no patient of this id (HTTP 404).")
+    expect(page.get_by_role("alert")).to_contain_text("The chart that was open before is still the one below.")
+    expect(page.locator("#status")).to_have_text(status or "")
+    expect(page.get_by_role("article")).to_contain_text("Hematocrit 55.2 %")
+    page.close()
+
+
+def test_a_server_that_lets_no_page_read_it_is_read_by_the_service(
+    browser: Browser, address: str, fhir_server: str
+):
+    page = browser.new_page()
+    page.route("**/fhir/**", lambda route: route.abort())
+    page.goto(address)
+    settled(page)
+    open_on_server(page, fhir_server, "hematocrit-high")
+    expect(page.get_by_role("alert")).to_contain_text("This browser could not read the server")
+    expect(page.get_by_role("article").first).to_contain_text("Hematocrit 55.2 %")
+    settled(page)
+    assert "prefetch" not in sent(page)
+    expect(page.locator("#chart .results")).to_contain_text("Hematocrit")
+    open_on_server(page, "http://127.0.0.1:1/fhir", "hematocrit-high")
+    expect(page.locator("#cards").get_by_role("alert")).to_contain_text("HTTP 412")
+    expect(page.locator("#cards")).not_to_contain_text("No card")
     page.close()
 
 

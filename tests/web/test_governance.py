@@ -128,6 +128,7 @@ def test_without_records_the_rules_are_still_told(site) -> None:
     assert page.count("Not known now.") == 2
     assert not [word for word in ("No calls in this time", "None were met") if word in page]
     assert "HCT-1" in page
+    assert "<details>" not in page  # nobody knows which rules had nothing to tell
 
 
 def test_a_code_that_looks_like_ours_is_told_with_nothing_of_the_result(site, make_call) -> None:
@@ -178,6 +179,7 @@ def test_cards_feedback_and_gaps_are_counted(site, knowledge: Knowledge) -> None
     row = re.sub(r"<[^>]+>|\s+", " ", page.split('<span class="id">HCT-1</span>')[1].split("</tr>")[0])
     assert "Will monitor: 1" in row
     assert "1  50 %" in row
+    assert page.index('<span class="id">HCT-1</span>') < page.index("<details>") < page.index('"id">TT-1</span>')
     ehr = page.split("not named (no token is asked for)</th>")[1].split("</tr>")[0]
     assert "<code>procedures</code> not sent: 2" in ehr
     assert "<td>2</td>" in ehr

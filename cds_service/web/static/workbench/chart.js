@@ -71,7 +71,7 @@ function accounts(chart, {resources, gaps, fetched, read_again: again}) {
   }));
   const asked = Object.entries(fetched).map(([key, outcome]) => `${key}: ${outcome}`);
   return h('div', {class: 'accounts small'},
-    h('p', {}, say('resources', {came: resources.came_in, used: resources.used})),
+    h('p', {}, say('resources', {n: resources.came_in, used: resources.used})),
     folded('fetched', asked),
     again ? h('p', {class: 'quiet'}, say('read_again')) : null,
     folded('gaps', missing), folded('refused_resources', refused), folded('unasked', chart.unasked));

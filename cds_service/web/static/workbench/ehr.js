@@ -5,6 +5,7 @@ import {isPlain, parse} from './json.js';
 const USER = 'Practitioner/example';
 const DATES = ['effectiveDateTime', 'effectiveInstant', 'authoredOn', 'performedDateTime', 'recordedDate', 'onsetDateTime',
   'whenHandedOver', 'dateAsserted', 'issued'];
+const GONE = [404, 410];
 const PERIODS = ['effectivePeriod', 'performedPeriod', 'onsetPeriod'];
 
 export class ChartError extends Error {
@@ -40,7 +41,9 @@ export function fromRequest(request) {
 // The chart in a Bundle: each search of `templates` ({key: template}) is answered as a FHIR server would.
 function fromBundle(bundle, templates) {
   if (!isPlain(bundle) || bundle.resourceType !== 'Bundle') throw new ChartError('not_bundle');
-  const resources = resolved((bundle.entry ?? []).filter((entry) => isPlain(entry?.resource)));
+  const entries = Array.isArray(bundle.entry) ? bundle.entry : [];
+  const resources = resolved(entries.filter((entry) => isPlain(entry?.resource)));
+  const strays = entries.flatMap((entry, place) => (isPlain(entry?.resource) ? [] : [`entry[${place}]`]));
   const patients = resources.filter(({resourceType}) => resourceType === 'Patient');
   if (patients.length === 0) throw new ChartError('no_patient');
   if (patients.length > 1) throw new ChartError('many_patients', {n: patients.length});
@@ -57,10 +60,11 @@ function fromBundle(bundle, templates) {
     answers[key] = searchset(found.matches, found.included);
   }
   const unasked = resources.filter((resource) => !asked.has(resource)).map(reference);
-  return chart(patient.id, answers, {unasked});
+  return chart(patient.id, answers, {unasked: [...unasked, ...strays]});
 }
 
-// The chart on a FHIR server: the browser reads each template. A search that fails leaves its key out, as EHRs do.
+// The chart on a FHIR server: the browser reads each template. A search that fails leaves its key out, as EHRs do. If
+// nothing can be read (the server may not let pages read it), the service is left to fetch everything: `unread` says why.
 export async function fromServer(base, patientId, templates) {
   const server = base.replace(/\/+$/, '');
   const answers = {};
@@ -70,14 +74,16 @@ export async function fromServer(base, patientId, templates) {
       const answer = await fetch(`${server}/${filled(template, patientId)}`, {
         headers: {Accept: 'application/fhir+json'}, credentials: 'omit', referrerPolicy: 'no-referrer',
       });
+      if (GONE.includes(answer.status) && !template.includes('?')) throw new ChartError('no_such_patient', answer);
       if (!answer.ok) throw new Error(`HTTP ${answer.status}`);
       answers[key] = parse(await answer.text());
     } catch (error) {
+      if (error instanceof ChartError) throw error;
       problems[key] = error.message;
     }
   }));
-  if (Object.keys(answers).length === 0) throw new ChartError('server_failed', {error: Object.values(problems)[0]});
-  return chart(patientId, answers, {fhirServer: server, problems});
+  const unread = Object.keys(answers).length ? '' : Object.values(problems)[0];
+  return chart(patientId, answers, {fhirServer: server, problems, unread});
 }
 
 // A template with the patient in it, each value encoded: `|` in an address is refused by some servers.

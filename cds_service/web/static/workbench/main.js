@@ -98,10 +98,16 @@ function showActs() {
 
 async function open(load) {
   const problem = byId('who-problem');
+  const before = byId('status').textContent;
+  const tell = (word, values) => {
+    problem.textContent = say(word, values);
+    problem.hidden = false;
+  };
   problem.hidden = true;
   busy(true);
   try {
     const [chart, hook] = await load();
+    if (chart.unread) tell('server_unread', {error: chart.unread});
     Object.assign(sitting, {chart, hook, cards: []});
     forgetAhead();
     showBanner(chart, null, course());
@@ -109,8 +115,9 @@ async function open(load) {
   } catch (error) {
     busy(false);
     if (!(error instanceof ehr.ChartError)) throw error;
-    problem.textContent = say(error.word, error.values);
-    problem.hidden = false;
+    byId('status').textContent = before;
+    tell(error.word, error.values);
+    if (sitting.chart) problem.append(` ${say('still_open')}`);
   }
 }
 
