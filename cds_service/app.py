@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable
 from datetime import UTC, date, datetime
 from time import perf_counter
-from typing import TextIO
+from typing import Any, TextIO, TypeVar
 
 import msgspec
 from flask import Flask, Response, g, request
@@ -21,15 +21,21 @@ from werkzeug.exceptions import HTTPException
 from cds_service.feedback.store import Store, memory
 from cds_service.hooks import access, errors, headers, health, routes
 from cds_service.hooks.reading import Lately
+from cds_service.hooks.trial import try_out
+from cds_service.hooks.wording import wording_of
 from cds_service.knowledge.loader import load
 from cds_service.knowledge.model import Knowledge
+from cds_service.knowledge.silent import silent_rules
+from cds_service.knowledge.yaml_file import KnowledgeError
 from cds_service.log import Logger, place_of
 from cds_service.metrics import Tally
 from cds_service.security.openness import openness
-from cds_service.settings import Settings
+from cds_service.settings import Settings, SettingsError
 from cds_service.web import chart, governance, pages, smart, workbench
 from cds_service.web.page_words import page_words
 from cds_service.web.workbench import Tools
+
+T = TypeVar("T")
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 """Methods that the log names; a client may invent any word."""
@@ -43,6 +49,32 @@ def now_utc() -> datetime:
 def knowledge_of(settings: Settings, today: date) -> Knowledge:
     """The knowledge of the site on `today`. Raises KnowledgeError if it is at fault."""
     return load(overlay=settings.overlay_path, guideline=settings.guideline, today=today, words=settings.words_path)
+
+
+def examined(settings: Settings, today: date) -> tuple[Knowledge | None, tuple[str, ...], list[str]]:
+    """The knowledge of the site, what whoever starts the service must be warned of, and everything that is wrong.
+
+    Looks at all that the site has written, so that all mistakes can be told at once: who may call, overlay, silent
+    rules, the words of rules, cards and pages.
+    """
+    problems: list[str] = []
+
+    def taken(read: Callable[..., T], *given: Any) -> T | None:
+        try:
+            return read(*given)
+        except (SettingsError, KnowledgeError) as error:
+            problems.extend(map(str, error.problems))
+            return None
+
+    warnings = taken(openness, settings)
+    knowledge = taken(knowledge_of, settings, today)
+    if knowledge:
+        taken(silent_rules, settings, knowledge)
+    wording = taken(wording_of, settings)
+    taken(page_words, settings)
+    if knowledge and wording and settings.words_path:
+        problems.extend(f"words.folder: {settings.words_path}/{fault}" for fault in try_out(knowledge, wording))
+    return knowledge, warnings or (), problems
 
 
 def create_app(  # noqa: PLR0913 - what the service is made of

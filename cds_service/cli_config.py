@@ -19,16 +19,15 @@ from typing import Any, NamedTuple
 
 import click
 
+from cds_service.app import examined as examined_site
 from cds_service.app import knowledge_of, now_utc
 from cds_service.feedback.errors import DatabaseError, UnreachableError
-from cds_service.hooks.wording import wording_of
 from cds_service.knowledge.review import warnings
 from cds_service.knowledge.yaml_file import KnowledgeError
 from cds_service.metrics import FOLDER
 from cds_service.security.openness import openness
 from cds_service.settings import VARIABLES, Client, Settings, SettingsError, examine, load
 from cds_service.settings_checks import SECTIONS
-from cds_service.web.page_words import page_words
 
 FAILED = 2
 OURS = "CDS_"
@@ -80,11 +79,12 @@ def examined(environ: Mapping[str, str]) -> Iterator[Remark]:
     except SettingsError as error:
         yield from (Remark("error", problem) for problem in error.problems)
     yield from _addresses(settings)
-    yield from _of_words(settings)
     yield from map(_of_client, settings.clients)
     yield from _servers(settings)
     yield _of_database(settings)
-    yield from _of_knowledge(settings, now_utc().astimezone(settings.zone).date())
+    today = now_utc().astimezone(settings.zone).date()
+    yield from _of_knowledge(settings, today)
+    yield from _of_words(settings, today)
 
 
 def _variables(environ: Mapping[str, str]) -> Iterator[Remark]:
@@ -108,13 +108,9 @@ def _addresses(settings: Settings) -> Iterator[Remark]:
         yield Remark("warning", "server.cors_origins: pages of any origin may call")
 
 
-def _of_words(settings: Settings) -> Iterator[Remark]:
-    problems: list[str] = []
-    for read in (wording_of, page_words):
-        try:
-            read(settings)
-        except SettingsError as error:
-            problems.extend(error.problems)
+def _of_words(settings: Settings, today: date) -> Iterator[Remark]:
+    """Those of the folder, or of `words.locale`; what else is wrong with the settings has been told."""
+    problems = [problem for problem in examined_site(settings, today)[2] if problem.startswith("words.")]
     yield from (Remark("error", problem) for problem in problems)
     if settings.words_folder and not problems:
         yield Remark("ok", f"words of {settings.words_folder} on cards and pages")

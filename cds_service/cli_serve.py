@@ -20,17 +20,12 @@ from rich.console import Console
 from rich.text import Text
 
 from cds_service import __version__
-from cds_service.app import knowledge_of, now_utc
+from cds_service.app import examined, now_utc
 from cds_service.cli_database import upgrade_database
 from cds_service.hooks.discovery import SERVICES
-from cds_service.hooks.wording import wording_of
-from cds_service.knowledge.silent import silent_rules
 from cds_service.metrics import FOLDER
-from cds_service.security.openness import openness
-from cds_service.settings import Settings
-from cds_service.settings import load as load_settings
+from cds_service.settings import Settings, SettingsError, examine
 from cds_service.settings_checks import GREATEST_PORT
-from cds_service.web.page_words import page_words
 
 TARGET = "cds_service.wsgi:app"
 PORTS = click.IntRange(1, GREATEST_PORT)
@@ -53,12 +48,10 @@ def serve(host: str | None, port: int | None, workers: int) -> None:
     """Start the service."""
     # The workers read their settings from the environment, so that is where the options go.
     os.environ.update({name: str(value) for name, value in (("HOST", host), ("PORT", port)) if value})
-    settings = load_settings(os.environ)
-    warnings = openness(settings)
-    knowledge = knowledge_of(settings, now_utc().astimezone(settings.zone).date())
-    silent_rules(settings, knowledge)
-    wording_of(settings)
-    page_words(settings)
+    settings, problems = examine(os.environ)
+    knowledge, warnings, more = examined(settings, now_utc().astimezone(settings.zone).date())
+    if problems or more or knowledge is None:
+        raise SettingsError([*problems, *more])
     _require_free(settings.host, settings.port)
     upgrade_database(settings.database_url)  # the workers only look whether that was done
     with ExitStack() as stack:

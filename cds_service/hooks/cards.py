@@ -77,11 +77,11 @@ def make_renderer(
         for finding in evaluation.findings:
             sex_source = chart.patient.sex_source if finding.rule.id in sexed else ""
             try:
-                cards.append(_card(finding, evaluation, words, sex_source))
+                cards.append(card_of(finding, evaluation, words, sex_source))
             except Exception:  # law 1: a card that cannot be worded is told, and takes no other card down
                 doubts.append(Doubt("rule_failed", finding.rule.id, {"title": finding.rule.title}))
         if doubts:
-            cards.append(_quiet(tuple(doubts), words))
+            cards.append(quiet_card(tuple(doubts), words))
         context: dict[str, Any] = {"patient_id": chart.patient.id, "as_of": evaluation.as_of, "profile": profile}
         shown = []
         for card in _at_most(cards, MOST_CARDS, words):
@@ -101,7 +101,8 @@ def _rests_on_sex(rule: Rule, knowledge: Knowledge) -> bool:
     return any(True for tree in trees for _ in named(tree, ("sex", "by_sex")))
 
 
-def _card(finding: Finding, evaluation: Evaluation, words: Words, sex_from: str) -> Card:
+def card_of(finding: Finding, evaluation: Evaluation, words: Words, sex_from: str) -> Card:
+    """The card of one finding; `sex_from`: where the sex was read, '' if the rule does not ask for it."""
     rule, knowledge = finding.rule, words.knowledge
     facts = finding.facts
     results = [fact for fact in facts if isinstance(fact, Measurement)]
@@ -156,7 +157,7 @@ def _footer(rule: Rule, words: Words, profile: str = "") -> dict[str, Any]:
     return {"rule": rule, "advice": Own(rule.advice), "basis": basis, "sources": [], "sex_from": ""}
 
 
-def _quiet(doubts: tuple[Doubt, ...], words: Words) -> Card:
+def quiet_card(doubts: tuple[Doubt, ...], words: Words) -> Card:
     """The quiet card: topic is the data-quality rule if all doubts are its, else UNKNOWN (0.4.4)."""
     speakers = {doubt.rule or "UNKNOWN" for doubt in doubts}
     rules = {rule.id: rule for rule in words.knowledge.rules}
@@ -197,11 +198,12 @@ def _at_most(cards: list[Card], most: int, words: Words) -> list[Card]:
         if len(same) > 1:
             place = cards.index(same[0])
             rest = [card for card in cards if card.indicator != indicator]
-            cards = [*rest[:place], _merged(same, words), *rest[place:]]
+            cards = [*rest[:place], merged_card(same, words), *rest[place:]]
     return cards
 
 
-def _merged(cards: list[Card], words: Words) -> Card:
+def merged_card(cards: list[Card], words: Words) -> Card:
+    """Several cards in one, with the urgency of the first."""
     values = {"cards": [(card.summary, card.detail) for card in cards], "count": len(cards)}
     tests = tuple({test.key: test for card in cards for test in card.tests}.values())
     return msgspec.structs.replace(

@@ -60,6 +60,14 @@ class Wording(msgspec.Struct, frozen=True):
         """A template with those that it includes put in their places: an include costs as much as a small card."""
         return INCLUDE.sub(lambda match: self.source(match[1]), self.templates[name])
 
+    def origins(self, name: str) -> list[tuple[str, int]]:
+        """File and line of each line of `source`."""
+        found = []
+        for number, line in enumerate(self.templates[name].splitlines(keepends=True), 1):
+            include = INCLUDE.fullmatch(line)
+            found += self.origins(include[1]) if include else [(name, number)]
+        return found
+
 
 def templates_folder() -> Path:
     """`cards_templates/`: inside the installed package, or beside it in a source checkout."""

@@ -247,9 +247,13 @@ class Words:
 
     def summary(self, template: str, own: str, values: dict[str, Any]) -> str:
         """Summary of a card: the rule's own words if it has some, else the template's `summary` block."""
+        return summary_of(self.uncut(template, own, values))
+
+    def uncut(self, template: str, own: str, values: dict[str, Any]) -> str:
+        """The same as it comes out of the template, however long it is."""
         if own:
-            return summary_of(_text(self._own_summaries[own], values))
-        return summary_of(_block(self._summaries[template], "summary", values))
+            return _text(self._own_summaries[own], values)
+        return _block(self._summaries[template], "summary", values)
 
     def _bases(self, template: Template) -> Iterator[tuple[tuple[str, str], Own]]:
         for rule in self.knowledge.rules:
