@@ -33,7 +33,7 @@ def evaluate(rule: Rule, truth: Truth, ctx: Context) -> Outcome:
         return _rise(rule, truth, ctx, course.start, since, doubts)
     for field, judge in SERIES.items():
         if field in rule.spec:
-            return judge(rule, truth, ctx, course, doubts)
+            return judge(rule, truth, ctx, course.start, doubts)
     return _projected(rule, truth, ctx, course.start, doubts)
 
 

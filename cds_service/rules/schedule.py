@@ -353,8 +353,6 @@ def indicator_for(rule: Rule, due: Iterable[Due], ctx: Context) -> Indicator:
 def with_due(finding: Finding, due: tuple[Due, ...], ctx: Context) -> Finding:
     """The finding about some of its tests only."""
     indicator = indicator_for(finding.rule, due, ctx)
-    if {item.test for item in due} & set(finding.rule.spec.get("warning_if", ())):
-        indicator = "warning"
     values = {**finding.values, "overdue": any(item.overdue for item in due)}
     return msgspec.structs.replace(finding, due=due, indicator=indicator, values=values)
 

@@ -7,7 +7,7 @@ from decimal import Decimal
 from fractions import Fraction
 from math import lcm
 
-from cds_service.chart import Measurement, Therapy
+from cds_service.chart import Measurement
 from cds_service.knowledge.model import Rule
 from cds_service.rules.context import Context
 from cds_service.rules.lines import about_facts, about_result, newer_not_comparable
@@ -18,12 +18,10 @@ from cds_service.rules.questions import Truth
 YEAR = Fraction("365.25")
 
 
-def velocity(rule: Rule, truth: Truth, ctx: Context, course: Therapy, doubts: tuple[Doubt, ...]) -> Outcome:
+def velocity(rule: Rule, truth: Truth, ctx: Context, start: date, doubts: tuple[Doubt, ...]) -> Outcome:
     """Slope of the least-squares line per year (5.5): enough results, over long enough, all late enough."""
     spec = rule.spec
-    if course.start is None:
-        return Outcome(rule.id, "not applicable", "start of the therapy not known", doubts)
-    first_day = course.start + timedelta(days=spec["first_from_day"])
+    first_day = start + timedelta(days=spec["first_from_day"])
     points = [m for m in ctx.comparable(spec["marker"]) if not m.comparator and m.day and m.day >= first_day]
     days = sorted({m.day for m in points if m.day})
     if len(days) < spec["least_results"] or (days[-1] - days[0]).days < spec["least_span_days"]:
@@ -42,10 +40,10 @@ def velocity(rule: Rule, truth: Truth, ctx: Context, course: Therapy, doubts: tu
     return Outcome(rule.id, "finding", why, doubts, finding, values=shown)
 
 
-def from_lowest(rule: Rule, truth: Truth, ctx: Context, course: Therapy, doubts: tuple[Doubt, ...]) -> Outcome:
+def from_lowest(rule: Rule, truth: Truth, ctx: Context, start: date, doubts: tuple[Doubt, ...]) -> Outcome:
     """Rise of the latest result over the lowest one since the therapy began (4.9)."""
     spec = rule.spec
-    series = [m for m in ctx.comparable(spec["marker"]) if not m.comparator and _after(m, course.start)]
+    series = [m for m in ctx.comparable(spec["marker"]) if not m.comparator and m.day and m.day > start]
     if not series[1:] or series[0].day is None or not ctx.recent(series[0].day, ctx.days(None)):
         return Outcome(rule.id, "unknown" if doubts else "not applicable", "no pair of results", doubts)
     lowest = min(series[1:], key=ctx.shown)
@@ -60,12 +58,10 @@ def from_lowest(rule: Rule, truth: Truth, ctx: Context, course: Therapy, doubts:
     return Outcome(rule.id, "finding", why, doubts, finding, values=shown)
 
 
-def fall(rule: Rule, truth: Truth, ctx: Context, course: Therapy, doubts: tuple[Doubt, ...]) -> Outcome:
+def fall(rule: Rule, truth: Truth, ctx: Context, start: date, doubts: tuple[Doubt, ...]) -> Outcome:
     """Fall from baseline to a follow-up in percent, less than a limit (5.7)."""
     spec = rule.spec
-    if course.start is None:
-        return Outcome(rule.id, "not applicable", "start of the therapy not known", doubts)
-    start, series = course.start, [m for m in ctx.comparable(spec["marker"]) if not m.comparator and m.day]
+    series = [m for m in ctx.comparable(spec["marker"]) if not m.comparator and m.day]
     low = start - timedelta(days=ctx.switch(spec["look_back"]))
     high = start + timedelta(days=spec["baseline_to_day"])
     baseline = next((m for m in series if m.day and low <= m.day <= high), None)
@@ -103,10 +99,6 @@ def _finding(
         lines=(*about_result(latest), *newer_not_comparable(latest, ctx), *about_facts(truth.facts)),
         values=values,
     )
-
-
-def _after(measurement: Measurement, start: date | None) -> bool:
-    return measurement.day is not None and (start is None or measurement.day > start)
 
 
 def fit(points: list[tuple[int, Decimal]]) -> tuple[Fraction, Fraction]:

@@ -23,7 +23,7 @@ from cds_service.chart import (
     Therapy,
     When,
 )
-from cds_service.knowledge.model import Knowledge
+from cds_service.knowledge.model import Item, Knowledge, Milestone, Schedule
 from cds_service.rules.context import Context
 from cds_service.rules.engine import evaluate
 from cds_service.rules.outcome import Evaluation, Finding, Outcome
@@ -222,3 +222,13 @@ def with_site_codes(knowledge: Knowledge, *concepts: str) -> Knowledge:
     """The knowledge of a site that has given codes for these concepts."""
     given = {name: msgspec.structs.replace(knowledge.concepts[name], snomed=frozenset(["1"])) for name in concepts}
     return msgspec.structs.replace(knowledge, concepts={**knowledge.concepts, **given})
+
+
+def scheduled(knowledge: Knowledge, *milestones: Milestone, **fields) -> Knowledge:
+    """The knowledge with other milestones for men on testosterone."""
+    plan = Schedule("seed", ("TESTOSTERONE",), milestones, (Item("TT"),), 365, 395, (), **fields)
+    protocols = tuple(
+        msgspec.structs.replace(p, schedules={"seed": plan}, variants=()) if p.key == "male_trt" else p
+        for p in knowledge.protocols
+    )
+    return msgspec.structs.replace(knowledge, protocols=protocols)

@@ -170,7 +170,19 @@ def test_every_day_of_five_years_has_the_milestone_of_the_table(knowledge):
 
 @pytest.mark.parametrize(
     ("day", "target"),
-    [(-181, 0), (-180, 90), (0, 90), (59, 90), (60, 180), (149, 180), (150, 365), (335, 730), (700, 1095)],
+    [
+        (-181, 0),
+        (-180, 90),
+        (0, 90),
+        (59, 90),
+        (60, 180),
+        (149, 180),
+        (150, 365),
+        (335, 730),
+        (336, 730),
+        (699, 730),
+        (700, 1095),
+    ],
 )
 def test_the_next_target(knowledge, day, target):
     plan = next(p for p in knowledge.protocols if p.key == "male_trt").schedules["seed"]

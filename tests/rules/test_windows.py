@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from cds_service.chart import Therapy
-from cds_service.knowledge.model import Item, Knowledge, Milestone, Schedule, Window
+from cds_service.knowledge.model import Item, Milestone, Window
 from cds_service.rules.outcome import Finding
 from tests.rules.conftest import (
     back,
@@ -20,20 +20,11 @@ from tests.rules.conftest import (
     measurement,
     on_testosterone,
     outcome,
+    scheduled,
     supply,
 )
 
 RULE = "MISS-male_trt"
-
-
-def scheduled(knowledge: Knowledge, *milestones: Milestone, **fields) -> Knowledge:
-    """The knowledge with other milestones for men on testosterone."""
-    plan = Schedule("seed", ("TESTOSTERONE",), milestones, (Item("TT"),), 365, 395, (), **fields)
-    protocols = tuple(
-        msgspec.structs.replace(p, schedules={"seed": plan}, variants=()) if p.key == "male_trt" else p
-        for p in knowledge.protocols
-    )
-    return msgspec.structs.replace(knowledge, protocols=protocols)
 
 
 def missing(finding: Finding) -> list[tuple[str, bool]]:
