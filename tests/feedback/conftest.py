@@ -102,6 +102,7 @@ def store(shared_store: Store) -> Store:
         for table in reversed(metadata.sorted_tables):
             if table is not SECRETS:
                 connection.execute(table.delete())
+    shared_store.blind = False  # a test before may have taken its tables away
     return shared_store
 
 
