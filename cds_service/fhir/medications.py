@@ -85,7 +85,7 @@ class Medications:
         self.drafts: list[Draft] = []
         self._reading = reading
         self._recogniser = Recogniser(reading.terms)
-        self._recognised: dict[tuple[object, ...], Recognised | Refused] = {}
+        self._recognised = reading.terms.recognised
         self._gap_days = gap_days
         self._reach = reach
         self._days = reading.calendar
@@ -266,7 +266,8 @@ class Medications:
         key = (own.text, *[(coding.system, coding.code, coding.display) for coding in own.coding or ()])
         found = self._recognised.get(key)
         if found is None:
-            found = self._recognised[key] = self._look_up(record, source)
+            found = self._look_up(record, source)
+            self._recognised.keep(key, found, len(str(key)))
         return msgspec.structs.replace(found, source=source) if isinstance(found, Refused) else found
 
     def _look_up(self, record: fhir.Drug, source: str) -> Recognised | Refused:

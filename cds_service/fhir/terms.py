@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from decimal import Decimal
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from cds_service.chart import Refused
 from cds_service.fhir.scales import Known, known_codes
@@ -78,6 +78,8 @@ class Terms:
         """Reference ranges that hold for everybody, by their JSON, marker and unit of the result."""
         self.flags = Memory[bytes, str]()
         """The laboratory's own judgement by its JSON."""
+        self.recognised = Memory[tuple[object, ...], Any]()
+        """What a drug is, by its codes and names: a formulary has a few thousand."""
         self.orderables = _orderables(knowledge)
         self._atc = dict(knowledge.atc)
         self._icd = _prefixes(knowledge)
