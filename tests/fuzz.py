@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import random
 import resource
 import sys
@@ -18,6 +19,8 @@ from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
 from copy import deepcopy
 from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from time import perf_counter
 from typing import Any
 
@@ -25,6 +28,8 @@ import click
 from flask import Flask
 
 from cds_service.app import create_app
+from cds_service.cli_database import upgrade_database
+from cds_service.feedback.store import open_store
 from cds_service.hooks.discovery import SERVICES
 from cds_service.knowledge.loader import load
 from cds_service.scenarios.bundles import example_cases
@@ -137,7 +142,17 @@ def ask(app: Flask, address: str, body: bytes) -> tuple[int, bytes]:
 
 def run(seed: int, numbers: range) -> tuple[Counter[int], list[tuple[str, str]]]:
     """How often each status was answered, and (kind, what happened) of each answer not proper or not in time."""
-    app = create_app(Settings(), clock=lambda: NOON, log=io.StringIO())
+    # What the calls leave behind goes where it does not count as this process's memory.
+    with TemporaryDirectory() as folder, Path(os.devnull).open("w", encoding="utf-8") as log:
+        settings = Settings(database_url=f"sqlite:///{folder}/records.sqlite3")
+        upgrade_database(settings.database_url)
+        store = open_store(settings)
+        found = _run(create_app(settings, clock=lambda: NOON, log=log, store=store), seed, numbers)
+        store.close()
+    return found
+
+
+def _run(app: Flask, seed: int, numbers: range) -> tuple[Counter[int], list[tuple[str, str]]]:
     calls = templates()
     statuses: Counter[int] = Counter()
     found: list[tuple[str, str]] = []
