@@ -13,7 +13,7 @@ from cds_service.knowledge.model import Rule
 from cds_service.rules.compare import passes
 from cds_service.rules.context import Context, names
 from cds_service.rules.lines import about_facts, about_result, newer_not_comparable
-from cds_service.rules.outcome import Doubt, Finding, Line, Outcome
+from cds_service.rules.outcome import Doubt, Finding, Line, Outcome, Result
 from cds_service.rules.questions import Truth
 from cds_service.rules.series import ceiling, fall, fit, from_lowest, rounded, velocity
 from cds_service.rules.threshold import adjust
@@ -46,8 +46,11 @@ def _rise(rule: Rule, truth: Truth, ctx: Context, start: date, low: date, doubts
     if baseline is None or latest is None or latest.day is None or latest is baseline:
         return Outcome(rule.id, "unknown" if doubts else "not applicable", "no pair of results", doubts)
     day = (latest.day - start).days
-    if not ctx.recent(latest.day, ctx.days(spec.get("max_age_days"))) or day > spec["to_day"]:
-        return Outcome(rule.id, "not applicable", "latest sample is of day {day}", values={"day": day})
+    late = day > spec["to_day"]
+    if late or not ctx.recent(latest.day, ctx.days(spec.get("max_age_days"))):
+        doubts = () if late else doubts  # What the list may lack is later than the latest, and late as well.
+        word: Result = "unknown" if doubts else "not applicable"
+        return Outcome(rule.id, word, "latest sample is of day {day}", doubts, values={"day": day})
     now, then = adjust(latest, spec.get("adjust"), ctx), adjust(baseline, spec.get("adjust"), ctx)
     doubts = (*doubts, *now.doubts, *then.doubts)
     if not now.interpretable or not then.interpretable:
@@ -102,7 +105,8 @@ def _projected(rule: Rule, truth: Truth, ctx: Context, start: date, doubts: tupl
         return Outcome(rule.id, "unknown" if doubts else "not applicable", "too few results", doubts)
     first, last = points[-1].day, points[0].day
     if (last - first).days < spec["least_span_days"] or (ctx.as_of - last).days > spec["last_within_days"]:
-        return Outcome(rule.id, "not applicable", "span too short or last result too old")
+        why = "span too short or last result too old"
+        return Outcome(rule.id, "unknown" if doubts else "not applicable", why, doubts)
     values = [(m, (m.day - first).days, ctx.shown(m)) for m in points if m.day]
     slope, intercept = fit([(x, y) for _, x, y in values])
     if slope <= 0 or values[0][2] > limit:

@@ -6,8 +6,10 @@ from datetime import date
 from decimal import Decimal
 from fractions import Fraction
 
+import msgspec
 import pytest
 
+from cds_service.rules.outcome import Compared, Doubt, Line
 from cds_service.rules.series import ceiling, fit
 from tests.rules.conftest import (
     card,
@@ -124,6 +126,75 @@ def test_a_cut_list_may_hide_the_baseline(knowledge, complete_since, word):
         gaps=[gap("PSA", kind="truncated", complete_since=complete_since)],
     )
     assert result_of(patient, knowledge, "PSA-2") == word
+
+
+def test_what_is_compared_is_kept_for_explain_and_for_the_card(knowledge):
+    """Off the drug 1.00, then 1.50 after 180 days on it: 2 x 1.50 - 1.00 = 2.00."""
+    patient = psa("1.00", "1.50", day=200, drug=drug(20))
+    ended = next(one for one in judge(patient, knowledge, traced=True).outcomes if one.rule == "PSA-2")
+    latest, baseline = patient.measurements["PSA"]
+    rise, limit, rule = Decimal("2.00"), Decimal("1.40"), next(r for r in knowledge.rules if r.id == "PSA-2")
+    compared = [step for step in ended.trace if isinstance(step, Compared) and step.word == "rise_above"]
+    assert compared == [Compared(rule.spec, "rise_above", "PSA", rise, ">", limit, True, latest, factor=Decimal(2))]
+    told = ended.finding
+    assert told is not None
+    assert told.values == {"rise": rise, "baseline": baseline, "base": Decimal("1.00"), "factor": Decimal(2)}
+    assert (told.marker, told.result, told.value, told.operator) == ("PSA", latest, Decimal("3.00"), ">")
+    assert (told.earlier, told.facts, told.doubts) == ((baseline,), patient.therapies[:1], ())
+    assert ended.reason == "3.00 - 1.00 > 1.40"
+
+
+def test_three_earlier_values_and_what_a_cut_list_leaves_open(knowledge):
+    points = [
+        measurement("PSA", value, ago) for value, ago in (("5", 10), ("4", 20), ("3", 30), ("2", 40), ("1", 260))
+    ]
+    patient = on_testosterone(*points, start=250, gaps=[gap("PSA")])
+    finding = found(patient, knowledge, "PSA-2")
+    assert finding.earlier == tuple(points[1:4])
+    assert [doubt.message for doubt in finding.doubts] == ["gap_absent"]
+
+
+def test_what_cannot_be_compared_names_the_latest_result(knowledge):
+    for patient, message, reason in (
+        (psa("1.00", ">5.00"), "comparator", "5.00 - 1.00 not > 1.40"),
+        (psa("1.00", "9.00", day=200, drug=drug(100)), "not_against_baseline", "falling on a drug"),
+    ):
+        ended = outcome(patient, knowledge, "PSA-2")
+        assert ended.doubts == (Doubt(message, "PSA", {"result": patient.measurements["PSA"][0]}),)
+        assert (ended.result, ended.reason) == ("unknown", reason)
+
+
+def test_a_baseline_taken_as_the_limit_of_detection_is_named(knowledge):
+    patient = psa("<0.1", "1.51")
+    finding = found(patient, knowledge, "PSA-2")
+    baseline = patient.measurements["PSA"][1]
+    values = {"result": baseline, "value": Decimal("0.10")}
+    assert Line("baseline_taken_as", values) in finding.lines
+
+
+@pytest.mark.parametrize(
+    ("patient", "reason"),
+    [
+        (psa("1.00", "3.00", day=366, start=380), "latest sample is of day 366"),
+        (psa("1.00", "3.00", base_day=8), "no pair of results"),
+        (on_testosterone(measurement("PSA", "3", 10), start=None), "start of the therapy not known"),
+    ],
+)
+def test_why_a_rise_is_not_judged(knowledge, patient, reason):
+    assert outcome(patient, knowledge, "PSA-2").reason == reason
+
+
+@pytest.mark.parametrize(
+    ("day", "start", "word"),
+    [(105, 500, "finding"), (104, 500, "unknown"), (366, 380, "not applicable")],
+    ids=["395 days old", "396 days old", "after the first year"],
+)
+def test_a_cut_list_may_hide_a_later_sample_but_not_one_of_the_first_year(knowledge, day, start, word):
+    patient = psa("1.00", "3.00", day=day, start=start)
+    cut = msgspec.structs.replace(patient, gaps=(gap("PSA"),))
+    ended = outcome(cut, knowledge, "PSA-2")
+    assert (ended.result, bool(ended.doubts)) == (word, word != "not applicable")
+    assert result_of(patient, knowledge, "PSA-2") == ("finding" if word == "finding" else "not applicable")
 
 
 def test_psa_1_and_psa_2_are_one_card_with_both_reasons(knowledge):
@@ -293,6 +364,45 @@ def test_a_month_only_date_is_its_first_day(knowledge):
 
 def test_a_missing_list_leaves_the_projection_unknown(knowledge):
     assert result_of(hematocrits([], gaps=[gap("HCT")]), knowledge, "TREND-HCT") == "unknown"
+
+
+def test_the_projection_is_kept_for_explain_and_for_the_card(knowledge):
+    """40, 45, 50 on days 0, 30, 60; today is day 70: in 90 days the line stands at 40 + 160 / 6 = 66.667."""
+    patient = hematocrits([("40.0", 70), ("45.0", 40), ("50.0", 10)])
+    ended = next(one for one in judge(patient, knowledge, traced=True).outcomes if one.rule == "TREND-HCT")
+    latest, *earlier = patient.measurements["HCT"]
+    rule = next(rule for rule in knowledge.rules if rule.id == "TREND-HCT")
+    limit = Decimal("54.0")
+    compared = [step for step in ended.trace if isinstance(step, Compared) and step.word == "projected_above"]
+    assert compared == [Compared(rule.spec, "projected_above", "HCT", Decimal("66.667"), ">=", limit, True, latest)]
+    told = ended.finding
+    assert told is not None
+    assert (told.marker, told.result, told.value, told.limit, told.operator) == (
+        "HCT",
+        latest,
+        Decimal("50.0"),
+        limit,
+        ">",
+    )
+    assert (told.earlier, told.facts) == (tuple(earlier), patient.therapies)
+    assert told.values == {"crossing": date(2026, 12, 6), "slope": Decimal("5.000"), "count": 3}
+
+
+@pytest.mark.parametrize(
+    ("series", "reason", "word"),
+    [
+        ([("45.0", 70), ("45.0", 40), ("45.0", 10)], "slope 0.0000 a day", "fine"),
+        ([("50.0", 109), ("51.0", 59), ("52.0", 9)], "crossing on day 200", "fine"),  # 0.02 a day: 4.0 in 200 days
+        ([("48.0", 70), ("50.0", 10)], "too few results", "not applicable"),
+        ([("46.0", 69), ("48.0", 40), ("50.0", 10)], "span too short or last result too old", "not applicable"),
+    ],
+)
+def test_why_there_is_no_projection(knowledge, series, reason, word):
+    ended = outcome(hematocrits(series), knowledge, "TREND-HCT")
+    assert (ended.reason, ended.result, ended.doubts) == (reason, word, ())
+    cut = outcome(hematocrits(series, gaps=[gap("HCT")]), knowledge, "TREND-HCT")
+    assert cut.reason == reason
+    assert (cut.result, [doubt.message for doubt in cut.doubts]) == ("unknown", ["gap_absent"])
 
 
 # -- arithmetic --------------------------------------------------------------------------------------
