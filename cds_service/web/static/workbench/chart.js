@@ -11,7 +11,7 @@ export function showBanner(chart, explanation, course) {
   const now = (explanation?.chart.therapies ?? []).filter(({current}) => current).map(({agent}) => agent);
   fill(byId('banner'),
     h('p', {class: 'name'}, name),
-    h('p', {class: 'quiet'}, facts.filter(Boolean).join(' · '), now.length ? ` · ${[...new Set(now)].join(', ')}` : ''), course);
+    h('p', {class: 'quiet'}, dated(facts.filter(Boolean).join(' · ')), now.length ? ` · ${[...new Set(now)].join(', ')}` : ''), course);
 }
 
 function nameOf(patient) {

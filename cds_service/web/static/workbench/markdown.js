@@ -1,7 +1,7 @@
 // The detail of a card (GitHub-flavoured Markdown) as elements. Nothing is handed to the browser as HTML: each token
 // that is known becomes an element, everything else stays text: an image its description. Links show their host.
 import MarkdownIt from '../vendor/markdown-it.js';
-import {h, isWritten} from './dom.js';
+import {dated, h, isWritten} from './dom.js';
 
 const reader = new MarkdownIt({html: false, linkify: false});
 const BLOCKS = new Set(['p', 'ul', 'ol', 'li', 'table', 'thead', 'tbody', 'tr', 'th', 'td', 'blockquote']);
@@ -33,7 +33,7 @@ function put(place, tokens) {
     else if (token.type === 'fence' || token.type === 'code_block') at.append(h('pre', {}, token.content));
     else if (token.nesting === 1) at = at.appendChild(element(token));
     else if (token.nesting === -1) at = leave(at);
-    else at.append(token.content);
+    else at.append(...dated(token.content));
   }
 }
 
