@@ -21,7 +21,7 @@ from cds_service.web.chart_limits import Limit
 HEIGHT = 168
 """Of a plot, in pixels."""
 LABEL_HEIGHT = 13
-MOST_TICKS = 7
+FEWEST_TICKS, MOST_TICKS = 3, 7
 WIDTH = 100.0
 """Per cent."""
 MARGIN = 0.03
@@ -271,13 +271,18 @@ def value_range(values: Sequence[float], limits: Iterable[float]) -> tuple[float
 
 
 def value_ticks(low: float, high: float) -> tuple[str, ...]:
-    """Round numbers between the ends, three to six of them."""
+    """Round numbers between the ends, three to seven of them; two where three would be a crowd."""
     rough = (high - low) / 4
     power = 10.0 ** floor(log10(rough))
-    step = next(step * power for step in (1, 2, 5, 10) if step * power >= rough)
+    steps = [step * power for step in (0.5, 1, 2, 5, 10)]
+    place = next(place for place, step in enumerate(steps) if step >= rough)
+    wide, narrow = (_multiples(steps[each], low, high) for each in (place, place - 1))
+    return wide if len(wide) >= FEWEST_TICKS or len(narrow) > MOST_TICKS else narrow
+
+
+def _multiples(step: float, low: float, high: float) -> tuple[str, ...]:
     decimals = max(0, -floor(log10(step)))
-    first = ceil(low / step)
-    return tuple(f"{number * step:.{decimals}f}" for number in range(first, floor(high / step) + 1))
+    return tuple(f"{number * step:.{decimals}f}" for number in range(ceil(low / step), floor(high / step) + 1))
 
 
 def _band(series: Series, y: Callable[[str], float], scale: Scale) -> tuple[Box, ...]:

@@ -54,7 +54,9 @@ def test_range_of_values(values, limits, expected):
         (42.8, 55.2, ("45", "50", "55")),
         (0.0, 4.444, ("0", "2", "4")),
         (0.07, 0.13, ("0.08", "0.10", "0.12")),
-        (150.0, 1200.0, ("500", "1000")),
+        (150.0, 1200.0, ("200", "400", "600", "800", "1000", "1200")),
+        (104.0, 199.0, ("120", "140", "160", "180")),
+        (101.0, 249.0, ("120", "140", "160", "180", "200", "220", "240")),
     ],
 )
 def test_ticks_are_round_numbers(low, high, expected):
@@ -75,4 +77,4 @@ def test_every_result_lies_inside_its_plot(values, limits):
     assert low < high
     for value in values:
         assert 0 <= HEIGHT * (high - value) / (high - low) <= HEIGHT
-    assert 1 <= len(value_ticks(low, high)) <= 7
+    assert 2 <= len(value_ticks(low, high)) <= 7
