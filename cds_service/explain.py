@@ -108,8 +108,8 @@ def make_explainer(
 ) -> Explain:
     """Compile the words once; the function that comes back explains the answer to a hook request on a day."""
     knowledge = msgspec.structs.replace(knowledge, voice=(wording or shipped()).voice)
-    render = make_renderer(knowledge, profile, wording)
     words = Words(knowledge, wording)
+    render = make_renderer(knowledge, profile, words=words)
     of_prefetch = partial(read, knowledge=knowledge, zone=zone, client=None, watch=Watch())
 
     def explain(body: bytes, as_of: date, *, recall: Recall = nothing, read: Read | None = None) -> Data:

@@ -60,14 +60,19 @@ def _forget(_uuid: str, _card: Card, _suggestions: list[JSON]) -> None:
 
 
 def make_renderer(
-    knowledge: Knowledge, profile: str = "generic", wording: Wording | None = None, *, launch_url: str = ""
+    knowledge: Knowledge,
+    profile: str = "generic",
+    wording: Wording | None = None,
+    *,
+    launch_url: str = "",
+    words: Words | None = None,
 ) -> Renderer:
     """Compile the words once; the function that comes back turns an evaluation into card JSON.
 
     `profile` is `generic` or `epic`; `wording` None: the words as they are shipped; `launch_url` is where an EHR
-    launches the chart page, '' without one.
+    launches the chart page, '' without one. `words`: those that somebody has compiled already, which takes long.
     """
-    words = Words(knowledge, wording)
+    words = words or Words(knowledge, wording)
     sexed = frozenset(rule.id for rule in knowledge.rules if _rests_on_sex(rule, knowledge))
 
     def render(

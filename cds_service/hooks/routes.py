@@ -43,6 +43,7 @@ from cds_service.hooks.recording import Notes, results
 from cds_service.hooks.request import HookRequest, check_media, read_request
 from cds_service.hooks.unmapped import unmapped
 from cds_service.hooks.wording import Wording, shipped, wording_of
+from cds_service.hooks.words import Words
 from cds_service.knowledge.model import Knowledge
 from cds_service.knowledge.silent import silent_rules
 from cds_service.metrics import Watch
@@ -67,6 +68,8 @@ class Desk(msgspec.Struct, frozen=True):
     patience: Patience
     client: Client | None
     """Fetches what prefetch did not bring; None: prefetch is all there is."""
+    words: Words
+    """Those of `render`, for pages that say more than cards."""
     records: bool = True
     """Whether calls are kept in the store, and what it remembers is looked up."""
     silent: frozenset[str] = frozenset()
@@ -87,7 +90,8 @@ def make_desk(settings: Settings, knowledge: Knowledge, clock: Callable[[], date
     services = {service.id: (service, build_expected(knowledge, service.hook)) for service in SERVICES}
     launch = f"{settings.smart_url}/launch" if settings.smart_url else ""
     wording = wording_of(settings)
-    render = make_renderer(knowledge, settings.ehr_profile, wording, launch_url=launch)
+    words = Words(knowledge, wording)
+    render = make_renderer(knowledge, settings.ehr_profile, launch_url=launch, words=words)
     patience = Patience(settings.body_seconds, settings.port)
     client = Client(settings) if settings.fhir_deadline_ms else None
     return Desk(
@@ -99,6 +103,7 @@ def make_desk(settings: Settings, knowledge: Knowledge, clock: Callable[[], date
         store,
         patience,
         client,
+        words,
         silent=silent_rules(settings, knowledge),
         silent_all=settings.silent_all,
         wording=wording,

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import date, timedelta
-from functools import cache, lru_cache
+from functools import lru_cache
 from typing import Any
 from uuid import uuid4
 
@@ -23,7 +23,6 @@ from cds_service.fhir.expected import Expected
 from cds_service.hooks.errors import HookError
 from cds_service.hooks.request import read_request
 from cds_service.hooks.routes import Desk, chart_of
-from cds_service.hooks.words import Words
 from cds_service.metrics import Watch
 from cds_service.rules.engine import evaluate
 from cds_service.web import pages
@@ -41,22 +40,18 @@ View = Callable[[Chart, date], ChartData]
 
 
 def make_view(desk: Desk) -> View:
-    """The road as calls go it, with the words compiled when the first page asks for them."""
+    """The road as calls go it."""
     # What is judged in silence is not seen in a picture either.
     silent = {rule.id for rule in desk.knowledge.rules} if desk.silent_all else desk.silent
-
-    @cache
-    def words() -> Words:
-        return Words(desk.knowledge, desk.wording)
 
     def view(chart: Chart, as_of: date) -> ChartData:
         evaluation = evaluate(chart, desk.knowledge, as_of=as_of, hook=HOOK, silent=frozenset(silent), traced=True)
         heard = tuple(outcome for outcome in evaluation.outcomes if outcome.rule not in silent)
         evaluation = msgspec.structs.replace(evaluation, outcomes=heard)
         if desk.silent_all:
-            return msgspec.structs.replace(chart_data(chart, evaluation, words()), silent=True, unknown=())
+            return msgspec.structs.replace(chart_data(chart, evaluation, desk.words), silent=True, unknown=())
         cards = desk.render(evaluation, chart, lambda: str(uuid4()))
-        return chart_data(chart, evaluation, words(), cards)
+        return chart_data(chart, evaluation, desk.words, cards)
 
     return view
 
