@@ -13,8 +13,9 @@ psycopg, with the URL `postgresql+psycopg://…`.
 from __future__ import annotations
 
 import secrets
+import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,8 @@ MIGRATIONS = Path(__file__).with_name("migrations")
 PATIENT_KEY = "patient key"
 KEY_BYTES = 32
 
+_QUICK, _SAFE = "NORMAL", "FULL"
+"""How SQLite commits: what a power cut may undo, and what it may not."""
 _BUSY_MS = 5000
 """How long SQLite waits for another writer."""
 _CONNECT_SECONDS = 2
@@ -80,7 +83,7 @@ def _prepare(connection: Any, _record: Any) -> None:
     # The driver's own idea of when a transaction begins would leave DDL and reads outside; `_begin` says it.
     connection.isolation_level = None
     cursor = connection.cursor()
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", f"busy_timeout={_BUSY_MS}", "foreign_keys=ON"):
+    for pragma in ("journal_mode=WAL", f"synchronous={_QUICK}", f"busy_timeout={_BUSY_MS}", "foreign_keys=ON"):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
 
@@ -93,12 +96,31 @@ def _begin(connection: Connection) -> None:
 
 
 @contextmanager
-def writing(engine: Engine) -> Iterator[Connection]:
-    """A transaction that writes, one at a time over all processes; committed at the end, rolled back on error."""
-    with engine.connect().execution_options(writes=True) as connection, connection.begin():
-        if connection.dialect.name == "postgresql":
-            connection.execute(text("SELECT pg_advisory_xact_lock(:number)"), {"number": _LOCK})
-        yield connection
+def writing(engine: Engine, *, durable: bool = False) -> Iterator[Connection]:
+    """A transaction that writes, one at a time over all processes; committed at the end, rolled back on error.
+
+    `durable`: what was committed outlives a power cut, too, as PostgreSQL's always does. SQLite then waits for the
+    disk, which is much to ask of each call and little of each word of feedback.
+    """
+    with engine.connect().execution_options(writes=True) as connection:
+        waits = durable and connection.dialect.name == "sqlite"
+        if waits:
+            _synchronise(connection, _SAFE)
+        try:
+            with connection.begin():
+                if connection.dialect.name == "postgresql":
+                    connection.execute(text("SELECT pg_advisory_xact_lock(:number)"), {"number": _LOCK})
+                yield connection
+        finally:
+            if waits:
+                _synchronise(connection, _QUICK)
+
+
+def _synchronise(connection: Connection, how: str) -> None:
+    # Past SQLAlchemy, which would begin a transaction first: inside of one this cannot be changed.
+    driver: Any = connection.connection.driver_connection
+    with suppress(sqlite3.Error):  # of a file that is broken the transaction itself tells
+        driver.execute(f"PRAGMA synchronous={how}")
 
 
 def upgrade(engine: Engine) -> bool:

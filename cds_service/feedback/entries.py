@@ -43,7 +43,7 @@ def keep(engine: Engine, entries: Iterable[Entry], *, client: str, service: str,
     Raises DatabaseError; nothing is kept then.
     """
     try:
-        with writing(engine) as connection:
+        with writing(engine, durable=True) as connection:
             return sum(_keep(connection, entry, client, service, now) for entry in entries)
     except SQLAlchemyError as error:
         raise DatabaseError("database: feedback cannot be stored") from error

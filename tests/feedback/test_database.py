@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import sqlite3
 import threading
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
@@ -13,11 +14,12 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Engine, func, inspect, select, text
+from sqlalchemy import Connection, Engine, func, inspect, select, text
 
-from cds_service.feedback import database
+from cds_service.feedback import database, entries
 from cds_service.feedback.database import check, connect, patient_key, upgrade, writing
 from cds_service.feedback.errors import DatabaseError
+from cds_service.feedback.store import Store
 from cds_service.feedback.tables import REPLAYS, REVISION, SECRETS, metadata
 
 
@@ -140,7 +142,32 @@ def test_sqlite_is_opened_with_a_log_that_readers_do_not_wait_for(tmp_path: Path
             for name in ("journal_mode", "synchronous", "busy_timeout", "foreign_keys")
         }
     engine.dispose()
-    assert pragmas == {"journal_mode": "wal", "synchronous": 2, "busy_timeout": 5000, "foreign_keys": 1}
+    assert pragmas == {"journal_mode": "wal", "synchronous": 1, "busy_timeout": 5000, "foreign_keys": 1}
+
+
+def test_what_must_outlive_a_power_cut_waits_for_the_disk_and_nothing_else_does(tmp_path: Path):
+    engine = connect(f"sqlite:///{tmp_path}/records.sqlite3")
+    upgrade(engine)
+
+    def level(durable: bool) -> int:
+        with writing(engine, durable=durable) as connection:
+            return int(connection.exec_driver_sql("PRAGMA synchronous").scalar_one())
+
+    assert [level(durable) for durable in (False, True, False, True)] == [1, 2, 1, 2]
+    engine.dispose()
+
+
+def test_feedback_must_outlive_a_power_cut(store: Store, monkeypatch: pytest.MonkeyPatch):
+    asked: list[bool] = []
+
+    def writing_(engine: Engine, *, durable: bool = False) -> AbstractContextManager[Connection]:
+        asked.append(durable)
+        return writing(engine, durable=durable)
+
+    monkeypatch.setattr(entries, "writing", writing_)
+    entry = entries.Entry("card", "accepted", datetime(2026, 3, 1, tzinfo=UTC))
+    entries.keep(store.engine, [entry], client="ehr", service="view", now=datetime(2026, 3, 1, tzinfo=UTC))
+    assert asked == [True]
 
 
 def test_a_database_in_memory_is_one_database_for_all_threads():
