@@ -370,3 +370,33 @@ def test_order_hooks_know_snoozes_too(knowledge):
         overridden = past(rule.id, aside(1, rule.reasons[0], finding.indicator, known=known))
         assert rule.id not in spoken(judge(patient, knowledge, "order-select", past=overridden))
     assert quiet
+
+
+# -- what a worse result is compared with ------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("low", "speaks"), [("299", True), ("300", False), ("301", False)])
+def test_a_later_low_result_is_worse_only_if_it_is_lower(knowledge, low, speaks):
+    """TT-4: below 350 ng/dL from day 60. Set aside with 300 ng/dL."""
+    before = measurement("TT", "300", 40)
+    patient = on_testosterone(before, measurement("TT", low, 3), start=200)
+    evaluation = judge(patient, knowledge, past=past("TT-4", aside(5, known=(before,))))
+    assert ("TT-4" in spoken(evaluation)) is speaks
+
+
+def test_a_result_is_compared_with_the_earlier_one_of_its_own_marker(knowledge):
+    """Beside the hematocrit the card rested on an albumin and a diagnosis; 50.5 after 51.0 is no worse."""
+    beside = (condition("liver_disease"), measurement("ALB", "4.0", 40))
+    patient = on_testosterone(HIGH, measurement("HCT", "50.5", 3), *DONE)
+    held = past("HCT-3", aside(5, known=(*beside, HIGH)))
+    assert "HCT-3" not in spoken(judge(patient, knowledge, past=held))
+
+
+def test_tests_that_are_set_aside_say_by_which_override_and_until_when(knowledge):
+    """`patient_declined` is worth 90 days; the blood count was set aside later, for 14 days."""
+    patient = on_testosterone(start=100)
+    longer = aside(5, "patient_declined", "warning", tests=frozenset(["TT", "E2"]))
+    shorter = aside(4, "not_now", "warning", tests=frozenset(["CBC"]))
+    evaluation = judge(patient, knowledge, past=past(DUE, shorter, longer))
+    (snoozed,) = [one for one in evaluation.snoozed if one.finding.rule.id == DUE]
+    assert (snoozed.by, snoozed.until) == (shorter, back(4) + timedelta(days=14))
