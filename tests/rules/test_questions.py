@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from cds_service.rules import predicates
 from cds_service.rules.predicates import holds
-from tests.rules.conftest import chart, ctx
+from cds_service.rules.questions import Truth
+from tests.rules.conftest import chart, condition, ctx, gap
 
 
 def counted(monkeypatch, name):
@@ -37,3 +38,33 @@ def test_a_traced_evaluation_asks_again(knowledge, monkeypatch):
     holds({"sex": "male"}, at)
     holds({"all": [{"sex": "male"}]}, at)
     assert asked == ["male", "male"]
+
+
+# -- facts and doubts of parts that are combined ---------------------------------------------------------
+
+
+def test_all_keeps_the_facts_and_the_doubts_of_every_part(knowledge):
+    one, other = condition("prostate_absent"), condition("liver_disease")
+    trees = [{"condition": {"concept": name}} for name in ("prostate_absent", "liver_disease")]
+    both = holds({"all": trees}, ctx(chart(conditions=[one, other]), knowledge))
+    assert both == Truth(True, (one, other))
+    results = [{"result": {"marker": marker, "above": "1"}} for marker in ("HCT", "PSA")]
+    at = ctx(chart(conditions=[one], gaps=[gap("HCT"), gap("PSA")]), knowledge)
+    open_one = holds({"all": [trees[0], *results]}, at)
+    assert (open_one.holds, open_one.facts) == (None, (one,))
+    assert [doubt.area for doubt in open_one.doubts] == ["HCT", "PSA"]
+
+
+def test_several_questions_in_one_mapping_are_asked_together(knowledge):
+    tree = {"sex": "male", "condition": {"concept": "prostate_absent"}}
+    absent = condition("prostate_absent")
+    assert holds(tree, ctx(chart(conditions=[absent]), knowledge)) == Truth(True, (absent,))
+    assert holds(tree, ctx(chart(), knowledge)).holds is False
+    assert holds(tree, ctx(chart(conditions=[absent], sex="female"), knowledge)).holds is False
+
+
+def test_certain_takes_what_cannot_be_known_for_no(knowledge):
+    tree = {"certain": {"condition": {"concept": "prostate_absent"}}}
+    absent = condition("prostate_absent")
+    assert holds(tree, ctx(chart(conditions=[absent]), knowledge)) == Truth(True, (absent,))
+    assert holds(tree, ctx(chart(gaps=[gap("conditions")]), knowledge)) == Truth(False)
