@@ -93,7 +93,11 @@ class _Printer:
         detail = f", {gap['detail']}" if "detail" in gap else ""
         day = self._day(gap.get("complete_since", ""))
         since = self._say("; complete since {day}", day=day) if day else ""
-        told = {"problem": gap["problem"] + detail, "since": since, "areas": ", ".join(gap["covers"])}
+        told = {
+            "problem": gap["problem"] + detail,
+            "since": since,
+            "areas": ", ".join(map(self._say, gap["covers"])),
+        }
         return self._say("gap: {key} ({problem}){since}; covers {areas}", key=gap["key"], **told)
 
     def _rule(self, rule: Data) -> Iterator[str]:

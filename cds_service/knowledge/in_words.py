@@ -39,7 +39,7 @@ def limit_in_words(spec: Any, knowledge: Knowledge, unit: str = "") -> str:
     here = knowledge.switches[spec["switch"]]
     if "values" in spec:
         chosen = spec["values"][_switched(here)]
-        return f"{limit_in_words(chosen, knowledge, unit)} ({spec['switch']}: {_switched(here)})"
+        return f"{limit_in_words(chosen, knowledge, unit)} ({spec['switch']}: {_text(here, knowledge)})"
     return f"{_text(here, knowledge)} {unit}".strip() + f" ({spec['switch']})"
 
 
@@ -63,7 +63,9 @@ def _switched(value: Any) -> str:
 
 
 def _text(value: Any, knowledge: Knowledge) -> str:
-    return knowledge.voice.say("no limit") if value is None else knowledge.voice.shown(_switched(value))
+    if isinstance(value, bool):
+        return knowledge.voice.say("true" if value else "false")
+    return knowledge.voice.say("no limit") if value is None else knowledge.voice.shown(str(value))
 
 
 def _listed(spec: Any, name: Callable[[str], str], knowledge: Knowledge) -> str:

@@ -86,7 +86,7 @@ class Series(msgspec.Struct, frozen=True):
 
 
 class Piece(msgspec.Struct, frozen=True):
-    """One product of a course; `start` None: not known, `end` None: still running."""
+    """One product of a course; `form` '': not known, `start` None: not known, `end` None: still running."""
 
     agent: str
     form: str
@@ -272,18 +272,19 @@ def _course(course: Therapy, words: Words) -> Course:
         end=course.end,
         current=course.current,
         on_hold=course.on_hold,
-        recognised=plain(course.recognised),
+        recognised=words.recognised(plain(course.recognised)),
         from_text=course.from_text,
         dose_changed=course.dose_changed,
-        pieces=tuple(_pieces(course)),
+        pieces=tuple(_pieces(course, words)),
     )
 
 
-def _pieces(course: Therapy) -> list[Piece]:
+def _pieces(course: Therapy, words: Words) -> list[Piece]:
     """The products of a course; renewals of the same one are one piece."""
     found: list[Piece] = []
     for one in reversed(course.supplies):
-        piece = Piece(plain(one.agent), one.form, one.start, one.end, plain(one.dose_text))
+        form = words.phrase(one.form) if one.form != "unknown" else ""
+        piece = Piece(plain(one.agent), form, one.start, one.end, plain(one.dose_text))
         before = found[-1] if found else None
         if before and (before.agent, before.form, before.dose) == (piece.agent, piece.form, piece.dose):
             found[-1] = msgspec.structs.replace(before, end=piece.end)
