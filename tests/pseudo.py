@@ -68,7 +68,10 @@ def exempt(knowledge: Knowledge) -> frozenset[str]:
     sources = (part for source in knowledge.sources.values() for part in (source.label, source.url))
     schedules = [schedule for protocol in knowledge.protocols for schedule in protocol.schedules.values()]
     wordings = [wording for rule in knowledge.rules for each in rule.by.values() for wording in each.values()]
-    cited = [one.section for part in (*knowledge.rules, *schedules, *wordings) for one in part.evidence]
+    evidence = [one for rule in knowledge.rules for one in rule.evidence]
+    evidence += [one for part in schedules for one in part.evidence]
+    evidence += [one for part in wordings for one in part.evidence]
+    cited = [one.section for one in evidence]
     products = (part for product in knowledge.products.values() for part in (product.agent, product.name))
     keys = (*knowledge.markers, *knowledge.tests, *knowledge.switches, *knowledge.therapies, *knowledge.concepts)
     profiles = (schedule.profile for schedule in schedules)

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from html import unescape
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -152,3 +153,23 @@ def test_the_chart_page_of_an_example(name: str, app: Flask, here: Knowledge, ke
 
 def test_the_governance_page(app: Flask, here: Knowledge, kept: frozenset[str]) -> None:
     assert left_over(shown(app.test_client().get("/governance").text), kept | {here.version}) == []
+
+
+def test_changes_of_the_site_on_the_governance_page(
+    settings: Settings, tmp_path: Path, kept: frozenset[str]
+) -> None:
+    """What the overlay changes, and what is to be looked at because of it; who and why are the site's own words."""
+    overlay = tmp_path / "overlay.yaml"
+    entries = (
+        ("2026-12-01", "rules: {HCT-2: {limits: {above: '51.0'}}, LDL-1: {status: retired}}"),
+        ("2026-12-01", "switches: {psa_min_age: 45, psa_velocity: true}"),
+        ("2026-11-01", "units: {'%': ['Vol.-%']}"),
+    )
+    changes = "".join(f"  - {{who: ωωω, why: ωωω, until: {day}, {what}}}\n" for day, what in entries)
+    overlay.write_text(f"site: Example\nchanges:\n{changes}", encoding="utf-8")
+    site = msgspec.structs.replace(settings, overlay=str(overlay))
+    here = knowledge_of(site, NOON.date())
+    app = create_app(site, knowledge=here, tools=TOOLS, clock=lambda: NOON, log=io.StringIO())
+    page = shown(app.test_client().get("/governance").text)
+    assert "rule".translate(GREEK) in page
+    assert left_over(page, kept | {here.version, "overlay.yaml", "above", "status"}) == []

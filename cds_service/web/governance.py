@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import date, timedelta
+from functools import partial
 from hmac import compare_digest
 from typing import Any, Literal
 
@@ -24,7 +25,7 @@ from cds_service.feedback.report import NO_REASON, OTHER_REASON, Report, report
 from cds_service.hooks.errors import Problem, outcome
 from cds_service.hooks.routes import Desk
 from cds_service.knowledge.model import Change, Knowledge, Rule
-from cds_service.knowledge.review import warnings
+from cds_service.knowledge.review import warnings, what_in_words
 from cds_service.settings import Settings
 from cds_service.web import pages
 from cds_service.web.visitors import refuse_strangers
@@ -55,6 +56,7 @@ def make_blueprint(desk: Desk, settings: Settings) -> Blueprint:
     """The page over the records of the service."""
     blueprint = Blueprint("governance", __name__)
     blueprint.before_request(_guard(settings))
+    voice = desk.wording.voice
     said = pages.words()["governance"]
     unnamed = {NO_REASON: said["no_reason"], OTHER_REASON: said["other_reason"]}
 
@@ -84,7 +86,9 @@ def make_blueprint(desk: Desk, settings: Settings) -> Blueprint:
             told=[row for row in rows if row not in quiet],
             quiet_rules=quiet,
             changes=desk.knowledge.changes,
-            warnings=warnings(desk.knowledge, today),
+            warnings=warnings(desk.knowledge, today, voice),
+            what=partial(what_in_words, voice=voice),
+            said=voice.say,
             report=counts,
             lines=lines,
             clients=ehrs,
