@@ -131,7 +131,7 @@ def test_three_month_tests_overdue(knowledge: Knowledge) -> None:
         "inhibitor.\n"
         "- On testosterone cypionate (injection) since 2026-07-15 (day 130); recognised from RxNorm product 1.\n"
         "- Draw testosterone midway between two injections, or as a trough.",
-        "Basis: Seed monitoring article, Monitoring table (strength: expert article).",
+        "Basis: Hormone monitoring article, Monitoring table (strength: expert article).",
         "Endocrine Society 2018: testosterone, hematocrit and PSA at 3 to 6 months, then yearly; no guideline asks "
         "for estradiol without breast symptoms, nor for SHBG on treatment.",
         f"Rule MISS-male_trt, version 1; sex: recorded gender. {CLOSING}",
