@@ -9,7 +9,7 @@ import pytest
 
 from cds_service.rules.outcome import Compared, Doubt, Line
 from cds_service.rules.questions import YES
-from cds_service.rules.threshold import evaluate
+from cds_service.rules.threshold import Adjusted, adjust, evaluate
 from tests.rules.conftest import (
     chart,
     course,
@@ -271,3 +271,42 @@ def test_the_urgency_may_depend_on_the_patient(knowledge, sex, indicator):
     ended = judged(knowledge, patient, marker="LDL", at_or_above="190", indicator_when=more)
     assert ended.finding is not None
     assert ended.finding.indicator == indicator
+
+
+FACTOR = {"therapy": "FIVE_ARI", "factor": "2", "from_day": 180, "uncertain_from": 90, "washout_days": 180}
+
+
+@pytest.mark.parametrize(
+    ("started", "ended", "factor", "message", "more"),
+    [
+        (190, None, 2, "adjusted", {"factor": Decimal(2), "days": 180}),
+        (None, None, 2, "adjusted", {"factor": Decimal(2), "days": None}),
+        (100, None, 1, "adjust_falling", {}),
+        (300, 20, 1, "adjust_washout", {}),
+    ],
+    ids=["long on it", "start unknown", "falling", "stopped lately"],
+)
+def test_what_is_said_of_a_drug_that_lowers_the_marker(knowledge, started, ended, factor, message, more):
+    """The sample is of 10 days ago (4.9)."""
+    psa, drug = measurement("PSA", "2.10", 10), course("FIVE_ARI", start=started, end=ended, form="oral")
+    found = adjust(psa, FACTOR, ctx(chart(psa, therapies=[drug]), knowledge))
+    line = Line(message, {**FACTOR, "therapy": drug, "result": psa, **more})
+    assert found == Adjusted(Decimal(factor), (line,), interpretable=message != "adjust_falling")
+
+
+def test_a_drug_begun_after_the_sample_does_not_hide_one_that_had_just_ended(knowledge):
+    psa = measurement("PSA", "2.10", 10)
+    later, before = course("FIVE_ARI", start=5, form="oral"), course("FIVE_ARI", start=300, end=20, form="oral")
+    for drugs in ((later, before), (before, later)):
+        found = adjust(psa, FACTOR, ctx(chart(psa, therapies=drugs), knowledge))
+        assert [line.message for line in found.lines] == ["adjust_washout"]
+
+
+def test_explain_is_told_where_the_default_stands(knowledge):
+    spec = {"marker": "E2", "above": {"reference": "high", "default": "40.0"}}
+    e2 = measurement("E2", "55", 10)
+    seen = ctx(chart(e2), knowledge)
+    seen.steps = []
+    rule = next(rule for rule in knowledge.rules if rule.id == "LDL-1")
+    evaluate(msgspec.structs.replace(rule, spec=spec), YES, seen)
+    assert seen.steps == [Compared(spec, "above", "E2", Decimal("55.0"), ">", Decimal("40.0"), True, e2)]
