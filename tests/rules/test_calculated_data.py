@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+import msgspec
 import pytest
 
 from cds_service.rules.calculated import evaluate
@@ -89,3 +90,11 @@ def test_without_its_inputs_nothing_is_calculated(knowledge):
     ended = judged(knowledge, "free_testosterone", measurement("TT", "500", 10), gaps=[gap("SHBG")])
     assert (ended.result, ended.reason) == ("not applicable", "no total testosterone and SHBG of one day")
     assert [(doubt.message, doubt.area) for doubt in ended.doubts] == [("gap_absent", "SHBG")]
+
+
+@pytest.mark.parametrize(("ago", "calculated"), [(90, True), (91, False)])
+def test_a_rule_may_want_a_younger_pair(knowledge, ago, calculated):
+    rule = of_formula(knowledge, "free_testosterone")
+    rule = msgspec.structs.replace(rule, spec={**rule.spec, "max_age_days": 90})
+    pair = measurement("TT", "500", ago), measurement("SHBG", "30", ago)
+    assert (evaluate(rule, YES, ctx(chart(*pair), knowledge)).finding is not None) is calculated

@@ -400,3 +400,22 @@ def test_tests_that_are_set_aside_say_by_which_override_and_until_when(knowledge
     evaluation = judge(patient, knowledge, past=past(DUE, shorter, longer))
     (snoozed,) = [one for one in evaluation.snoozed if one.finding.rule.id == DUE]
     assert (snoozed.by, snoozed.until) == (shorter, back(4) + timedelta(days=14))
+
+
+def test_a_due_card_whose_override_has_run_out_says_when_it_was_set_aside(knowledge):
+    """`patient_declined` is worth 90 days."""
+    patient = on_testosterone(start=120)
+    held = past(DUE, aside(90, "patient_declined", "warning", tests=frozenset(["TT", "E2", "CBC"])))
+    evaluation = judge(patient, knowledge, past=held)
+    assert due(evaluation) == due(judge(patient, knowledge))
+    reason = knowledge.reasons["patient_declined"].display
+    assert told(evaluation, DUE) == [("set_aside", {"day": back(90), "reason": reason})]
+
+
+@pytest.mark.parametrize("new", [True, False])
+def test_a_finding_without_a_result_speaks_once_it_rests_on_a_new_diagnosis(knowledge, new):
+    known, more = condition("liver_disease"), condition("prostate_absent")
+    rule = next(rule for rule in knowledge.rules if rule.id == "HCT-3")
+    finding = Finding(rule, "info", facts=(known, more) if new else (known,))
+    seen = ctx(chart(), knowledge, past=past("HCT-3", aside(5, known=(known,))))
+    assert isinstance(hush(finding, seen), Finding) is new
