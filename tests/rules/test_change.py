@@ -182,6 +182,7 @@ def test_a_baseline_taken_as_the_limit_of_detection_is_named(knowledge):
 )
 def test_why_a_rise_is_not_judged(knowledge, patient, reason):
     assert outcome(patient, knowledge, "PSA-2").reason == reason
+    assert outcome(on_testosterone(start=100), knowledge, "PSA-2").reason == "no pair of results"
 
 
 @pytest.mark.parametrize(
@@ -386,6 +387,9 @@ def test_the_projection_is_kept_for_explain_and_for_the_card(knowledge):
     )
     assert (told.earlier, told.facts) == (tuple(earlier), patient.therapies)
     assert told.values == {"crossing": date(2026, 12, 6), "slope": Decimal("5.000"), "count": 3}
+    assert ended.reason == "crossing on 2026-12-06"
+    cut = found(msgspec.structs.replace(patient, gaps=(gap("HCT"),)), knowledge, "TREND-HCT")
+    assert [(doubt.message, doubt.area) for doubt in cut.doubts] == [("gap_absent", "HCT")]
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from cds_service.rules.change import evaluate
-from cds_service.rules.outcome import Compared
+from cds_service.rules.outcome import Compared, Line
 from cds_service.rules.questions import YES
 from tests.rules.conftest import chart, course, ctx, gap, measurement, month, switched
 
@@ -60,6 +60,7 @@ def test_more_than_the_limit_a_year(knowledge, first, last, word, yearly):
     assert steps == [
         Compared(rule.spec, "slope_above", "PSA", slope, ">", Decimal("0.40"), word == "finding", latest)
     ]
+    assert (ended.finding is not None) is (word == "finding")
     if ended.finding is not None:
         told = ended.finding
         assert (told.rule, told.indicator, told.marker, told.result) == (rule, "info", "PSA", latest)
@@ -235,3 +236,32 @@ def test_the_site_moves_a_look_back(knowledge):
     site = switched(knowledge, baseline_lookback_days=90)
     assert judged(site, BONE, turnover("500", "400", at=390))[0].result == "finding"
     assert judged(site, BONE, turnover("500", "400", at=391))[0].result == "not applicable"
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "fallen", "passed"),
+    [("300", "211", "29.7", True), ("500", "350", "30.0", False), ("500", "600", "-20.0", True)],
+)
+def test_a_fall_is_told_with_one_decimal(knowledge, before, after, fallen, passed):
+    """89 of 300 are 29.67 %."""
+    ended, steps = judged(knowledge, BONE, turnover(before, after, at=310), traced=True)
+    assert [(step.value, step.passed) for step in steps] == [(Decimal(fallen), passed)]
+    if passed:
+        assert ended.finding is not None
+        assert ended.finding.values["percent"] == -Decimal(fallen)
+
+
+def test_three_earlier_values_and_what_is_said_of_the_latest(knowledge):
+    points = [measurement("PSA", value, ago) for value, ago in (("5", 20), ("4", 200), ("3", 400), ("1", 800))]
+    latest = measurement("PSA", "6", 10, unit_inferred=True)
+    patient = chart(latest, *points, therapies=[course(start=2000)])
+    ended, _ = judged(knowledge, VELOCITY, patient)
+    assert ended.finding is not None
+    assert ended.finding.earlier == tuple(points[:3])
+    assert ended.finding.lines == (Line("unit_inferred", {"result": latest}),)
+
+
+def test_a_low_velocity_of_a_cut_list_says_what_is_missing(knowledge):
+    patient = series("PSA", ("1", 740), ("1", 375), ("1", 10), start=2000, gaps=[gap("PSA")])
+    ended, _ = judged(knowledge, VELOCITY, patient)
+    assert [(doubt.message, doubt.area) for doubt in ended.doubts] == [("gap_absent", "PSA")]
