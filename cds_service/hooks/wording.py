@@ -191,6 +191,8 @@ def _mistakes(site: Wording, base: Wording) -> Iterator[str]:
             for other in re.findall(r'{%-? *include "([^"]*)"', text):
                 if other not in site.templates:
                     yield f"{name}: includes {other}, which is no file of the cards"
+            if re.search(r"{%[-+]? *include", INCLUDE.sub("", text)):
+                yield f'{name}: an include stands alone on its line, as {{% include "facts.md" %}}'
     for name, text in site.messages.items():
         if text != base.messages[name]:
             own = _names(parser.parse(base.messages[name]))

@@ -14,7 +14,7 @@ from cds_service.knowledge.yaml_file import plain_yaml
 from cds_service.settings import Settings, SettingsError
 
 NAME = "words.yaml"
-_BRACES = re.compile(r"\{(\w+)\}")
+_BRACES = re.compile(r"\{([^{}]*)\}")
 
 
 @cache

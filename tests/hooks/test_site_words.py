@@ -114,6 +114,24 @@ def test_a_template_that_does_not_compile_is_told_with_its_line(tmp_path: Path) 
     assert any(problem.startswith("notes.md: line 2:") for problem in problems(tmp_path))
 
 
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ('{% include "facts.md" %}', []),
+        ('{%- include "facts.md" -%}', ["threshold.md: an include stands alone on its line"]),
+        ('see {% include "facts.md" %} there', ["threshold.md: an include stands alone on its line"]),
+        ('{% include "none.md" %}', ["threshold.md: includes none.md, which is no file of the cards"]),
+    ],
+)
+def test_includes_as_they_can_be_put_in_place(tmp_path: Path, line: str, told: list[str]) -> None:
+    whole = shipped().templates["threshold.md"].replace("{% endblock %}", f"{line}\n{{% endblock %}}")
+    write(tmp_path, threshold=whole)
+    found: list[str] = []
+    read_wording(tmp_path, found)
+    said = {problem.replace(f"words.folder: {tmp_path}/", "").partition(", as {%")[0] for problem in found}
+    assert said == set(told)
+
+
 def test_a_folder_that_is_not_there_and_a_locale_that_is_none(tmp_path: Path) -> None:
     with pytest.raises(SettingsError) as raised:
         wording_of(Settings(words_folder=str(tmp_path / "none"), words_locale="xx"))
