@@ -38,6 +38,8 @@ _BUSY_MS = 5000
 """How long SQLite waits for another writer."""
 _CONNECT_SECONDS = 2
 _STATEMENT_MS = 2000
+_LIVELY = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 20_000}
+"""A connection whose other end is gone without a word breaks within half a minute."""
 _LOCK = 5_028_911_402_773_310_481
 """Any number: the lock of PostgreSQL that all writers of this service take."""
 
@@ -55,7 +57,11 @@ def connect(url: str) -> Engine:
             parsed,
             pool_pre_ping=True,
             hide_parameters=True,
-            connect_args={"connect_timeout": _CONNECT_SECONDS, "options": f"-c statement_timeout={_STATEMENT_MS}"},
+            connect_args={
+                "connect_timeout": _CONNECT_SECONDS,
+                "options": f"-c statement_timeout={_STATEMENT_MS}",
+                **_LIVELY,
+            },
         )
     except ModuleNotFoundError as error:
         raise DatabaseError(f"database url: needs {error.name}; install cds-service[postgres]") from error

@@ -17,6 +17,7 @@ import msgspec
 from sqlalchemy import Connection, Engine, Table, select
 from sqlalchemy.exc import SQLAlchemyError
 
+from cds_service.feedback.bounded import bounded
 from cds_service.feedback.database import writing
 from cds_service.feedback.errors import DatabaseError
 from cds_service.feedback.tables import ACCEPTED, CARDS, FEEDBACK
@@ -40,11 +41,16 @@ class Entry(msgspec.Struct, frozen=True):
 def keep(engine: Engine, entries: Iterable[Entry], *, client: str, service: str, now: datetime) -> int:
     """Store the entries; how many were new. They are committed when this returns.
 
-    Raises DatabaseError; nothing is kept then.
+    Raises DatabaseError; nothing is kept then, unless a database that did not answer in time kept it after all. An
+    entry that is sent again is counted once.
     """
-    try:
+
+    def write() -> int:
         with writing(engine, durable=True) as connection:
             return sum(_keep(connection, entry, client, service, now) for entry in entries)
+
+    try:
+        return bounded(engine, write)
     except SQLAlchemyError as error:
         raise DatabaseError("database: feedback cannot be stored") from error
 

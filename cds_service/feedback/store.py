@@ -20,6 +20,7 @@ from time import sleep
 from sqlalchemy import Engine
 
 from cds_service.chart import Chart, Past
+from cds_service.feedback.bounded import bounded
 from cds_service.feedback.database import check, connect, create, patient_key
 from cds_service.feedback.errors import DatabaseError, UnreachableError
 from cds_service.feedback.hashes import patient_hash
@@ -28,6 +29,8 @@ from cds_service.feedback.records import Recorder
 from cds_service.knowledge.model import Knowledge
 from cds_service.settings import Settings
 
+RECALL_SECONDS = 1.0
+"""How long a call waits for what is remembered; the next ones do without."""
 PAUSE_SECONDS = 2.0
 """Between two attempts to reach a database that could not be read."""
 
@@ -64,7 +67,7 @@ class Store:
         if self.blind:
             return []
         try:
-            return self._memory.recall(patient)
+            return bounded(self.engine, partial(self._memory.recall, patient), RECALL_SECONDS)
         except DatabaseError:
             self.blind = True
             threading.Thread(target=self._look_again, name="store", daemon=True).start()

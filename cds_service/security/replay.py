@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
+from cds_service.feedback.bounded import bounded
 from cds_service.feedback.errors import DatabaseError
 from cds_service.security.tokens import LEEWAY_SECONDS
 
@@ -59,11 +60,14 @@ class Replays:
             return  # the next call finds out too, and refuses
 
     def _run(self, statement: str, *values: object) -> int:
-        try:
+        def run() -> int:
             with closing(self._engine.raw_connection()) as connection:
                 count: int = connection.driver_connection.execute(statement, values).rowcount  # type: ignore[union-attr]
                 connection.commit()
                 return count
+
+        try:
+            return bounded(self._engine, run)
         except (SQLAlchemyError, self._of_driver) as error:
             raise DatabaseError("database: cannot keep the ids of tokens") from error
 

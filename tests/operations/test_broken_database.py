@@ -22,15 +22,16 @@ from flask.testing import FlaskClient
 from sqlalchemy import event, func, select
 
 from cds_service.app import create_app
-from cds_service.feedback import database, records
+from cds_service.feedback import bounded, database, records
 from cds_service.feedback.database import connect, upgrade
-from cds_service.feedback.store import Store
+from cds_service.feedback.store import RECALL_SECONDS, Store
 from cds_service.feedback.tables import CALLS, FEEDBACK
 from cds_service.knowledge.model import Knowledge
 from cds_service.scenarios.bundles import example_cases
 from cds_service.scenarios.run import Runner
 from cds_service.settings import Settings
 from tests.conftest import NOON
+from tests.feedback.gate import gate
 from tests.feedback.postgres import ACCOUNT, binaries, cluster
 from tests.operations.running import needed, until
 
@@ -232,6 +233,28 @@ def test_postgresql_is_stopped_and_started_again(make_site):
         running.start()
         until(lambda: not site.store.blind, "the database is read again")
         back(site, acknowledged, calls=2)
+
+
+def test_postgresql_hangs_and_goes_on(make_site):
+    """It takes what is sent and never answers: no call waits for long, and none waits twice."""
+    programs = needed(binaries(), "PostgreSQL is not installed (make postgres)")
+    with cluster(programs) as running, gate(running.address) as between:
+        site = make_site(f"postgresql+psycopg://{ACCOUNT}@{between.address}/postgres")
+        cards, acknowledged = good(site)
+        between.hold()
+        for longest in (RECALL_SECONDS + SECONDS_OF_A_CALL, SECONDS_OF_A_CALL):
+            began = time.monotonic()
+            assert [card["summary"] for card in site.call()] == [card["summary"] for card in cards]
+            assert time.monotonic() - began < longest
+        began = time.monotonic()
+        assert site.say("while it hangs") == 503
+        assert time.monotonic() - began < bounded.SECONDS + SECONDS_OF_A_CALL
+        between.let_go()
+        until(lambda: not site.store.blind, "the database is read again")
+        assert site.say("while it hangs") == 200
+        assert site.store.recorder.drain()
+        assert site.kept() == {*acknowledged, "while it hangs"}
+        assert site.recorded() == 3
 
 
 def test_a_full_list_drops_with_a_count_and_is_written_when_the_database_is_back(
