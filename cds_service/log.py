@@ -14,6 +14,9 @@ import msgspec
 
 FIELDS = frozenset(
     {
+        "event",
+        "level",
+        "time",
         "request",  # our own random id, also in the answer's X-Request-Id header
         "method",
         "status",
@@ -45,7 +48,7 @@ FIELDS = frozenset(
         "place",  # module, line and function of our code that raised it
     }
 )
-"""What a line may hold besides `event`, `level` and `time`."""
+"""What a line may hold."""
 EMPTY: tuple[Any, ...] = ("", None, [], {})
 
 

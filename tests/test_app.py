@@ -59,7 +59,7 @@ def test_a_worker_logs_to_standard_output(tmp_path):
     """In a process of its own: the module makes the application at import."""
     url = f"sqlite:///{tmp_path}/records.sqlite3"
     upgrade_database(url)
-    script = "from cds_service.wsgi import app; app.test_client().get('/cds-services')"
+    script = "from werkzeug.test import Client; from cds_service.wsgi import app; Client(app).get('/cds-services')"
     done = subprocess.run(
         [sys.executable, "-c", script],
         capture_output=True,

@@ -23,18 +23,24 @@ PACKAGE = Path(cds_service.__file__).parent
 PAGE = PACKAGE.parent / "docs/operators/messages.md"
 
 
+PLACES = {"logger.info": 0, "logger.warning": 0, "logger.error": 0, "logger.write": 1, "report": 0}
+"""Functions that write a line, and which of their arguments is the event."""
+
+
 def events() -> set[str]:
-    """First arguments of what is logged, and of what the recorder reports."""
+    """Events of what is logged, and of what the recorder reports."""
     found = set()
     for path in PACKAGE.rglob("*.py"):
         source = path.read_text(encoding="utf-8")
         if "logger" not in source and "self.report(" not in source:
             continue
         for node in ast.walk(ast.parse(source)):
-            if isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant):
-                function = ast.unparse(node.func)
-                if re.fullmatch(r"logger\.(info|warning|error)|self\.report|getattr\(logger, level\)", function):
-                    found.add(str(node.args[0].value))
+            if not isinstance(node, ast.Call):
+                continue
+            place = PLACES.get(ast.unparse(node.func).removeprefix("self._").removeprefix("self."))
+            event = None if place is None else node.args[place]
+            if isinstance(event, ast.Constant):
+                found.add(str(event.value))
     return found
 
 

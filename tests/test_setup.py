@@ -18,6 +18,7 @@ from cds_service.knowledge.model import Knowledge
 from cds_service.scenarios.bundles import example_cases
 from cds_service.scenarios.run import Runner
 from cds_service.settings import Settings, load
+from tests.tls import Authority
 
 SHEETS = sorted((Path(cli.__file__).parents[1] / "docs" / "setup").glob("*.md"))
 SITE = Settings(public_url="https://cds.example.org")
@@ -39,6 +40,7 @@ def test_the_sheets_of_ehrs_hold_everything(knowledge: Knowledge) -> None:
 
 @pytest.mark.parametrize("sheet", SHEETS, ids=lambda sheet: sheet.stem)
 def test_what_a_sheet_shows_as_settings_can_be_used(sheet: Path, tmp_path: Path) -> None:
+    Authority(tmp_path, "hospital-ca")  # the file that a sheet names
     for number, text in enumerate(re.findall(r"```toml\n(.*?)```", sheet.read_text(encoding="utf-8"), re.DOTALL)):
         assert tomllib.loads(text)
         filled_in = text.replace('issuer = "…"', 'issuer = "x"').replace('"…"', '"https://ehr.example.org/keys"')
