@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from bench.tokens import configure, token
+from cds_service.cli_database import upgrade_database
 
 SERVICE = "hormone-therapy-patient-view"
 HERE = Path(__file__).parent
@@ -53,12 +54,13 @@ class Server(NamedTuple):
 
 
 def environment(server: Server, scratch: Path) -> Mapping[str, str]:
-    """Settings of the service as it is measured: everything on, its files in `scratch`."""
+    """Settings of the service as it is measured: everything on, its files in `scratch`, its tables made."""
     own = {
         "CDS_DATABASE_URL": f"sqlite:///{scratch / 'bench.sqlite3'}",
         "CDS_METRICS_PORT": str(free_port()),
         "CDS_SERVER_CALLS_PER_MINUTE": "0",
     }
+    upgrade_database(own["CDS_DATABASE_URL"])
     if server.algorithm:
         own["CDS_CONFIG"] = str(configure(server.algorithm, scratch))
     return {**os.environ, **own}
