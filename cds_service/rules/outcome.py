@@ -149,14 +149,13 @@ class Outcome(msgspec.Struct, frozen=True):
     applies: bool = True
     """False if the rule is not about this patient at all."""
     trace: tuple[Step, ...] = ()
+    """What the rule computed on the way; empty unless the evaluation was traced."""
     values: Mapping[str, object] = {}
 
     @property
     def reason(self) -> str:
         """Why it ended so, in the words of the service."""
         return self.why.format_map(self.values)
-
-    """What the rule computed on the way; empty unless the evaluation was traced."""
 
 
 class Snoozed(msgspec.Struct, frozen=True):
