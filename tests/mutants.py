@@ -1,11 +1,12 @@
 """Mutation tests: each small change of the rules, the units and the dates should fail a test.
 
-    python -m tests.mutants [--tests PATH]... [--every 1] [--seconds 20] [--out FILE] [NAME]...
+    python -m tests.mutants [--tests PATH]... [--no-cases] [--every 1] [--seconds 20] [--out FILE] [NAME]...
 
 mutmut makes the changes, in a copy of the sources in mutants/; a NAME is a module (`threshold`) or a pattern of its
 names of changes (`*.threshold.x_adjust__*`), none takes all. mutmut itself starts pytest anew for each change,
-which here costs seconds. This loads the knowledge and the tests once, notes which test reaches which statement, and
-forks for each change: what last failed for that function runs first, and the first failure ends it.
+which here costs seconds. This loads the knowledge, the tests and the clinical cases once, notes which of them reach
+which statement, and forks for each change: what last failed for that function runs first, then the module's own
+tests, then the cases (`mutant_cases.py`), and the first failure ends it.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from fnmatch import fnmatchcase
 from functools import wraps
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import pytest
@@ -45,7 +46,12 @@ from mutmut.utils.file_utils import (
 )
 from mutmut.utils.format_utils import make_mutant_key, mangled_name_from_mutant_name
 
+if TYPE_CHECKING:
+    from tests.mutant_cases import Judge
+
 SURVIVED, KILLED, TIMEOUT = 0, 1, 2
+KEPT = {"index", "questions", "predicates", "context", "outcome"}
+"""Modules of which something is worked out once for a knowledge base."""
 WORDS = {SURVIVED: "survived", KILLED: "killed", TIMEOUT: "timeout"}
 
 active: dict[str, str] = {}
@@ -112,15 +118,16 @@ def statement(name: str) -> tuple[str, range]:
 
 
 class Mutants:
-    """A pytest plugin that runs the collected tests once as they are, and then against each change."""
+    """A pytest plugin that runs the collected tests and the cases once as they are, then against each change."""
 
-    def __init__(self, names: list[str], seconds: float, out: Path | None) -> None:
+    def __init__(self, names: list[str], cases: list[Judge], seconds: float, out: Path | None) -> None:
         self.names = names
+        self.cases = cases
         self.seconds = seconds
         self.out = out
         self.items: list[pytest.Item] = []
         self.reaching: dict[tuple[str, int], list[int]] = defaultdict(list)
-        """File and line -> numbers of the tests that reach it."""
+        """File and line -> numbers of the tests that reach it; those of the cases follow those of the tests."""
         self.lately: dict[str, list[int]] = defaultdict(list)
         """Function -> tests that failed for a change of it, the last one first."""
         self.survivors: list[str] = []
@@ -131,7 +138,8 @@ class Mutants:
         self.items = session.items
         started = time.monotonic()
         self._unchanged()
-        print(f"\n{len(self.items)} tests pass unchanged, {time.monotonic() - started:.0f} s", flush=True)
+        seconds = time.monotonic() - started
+        print(f"\n{len(self.items)} tests, {len(self.cases)} cases pass unchanged, {seconds:.0f} s", flush=True)
         gc.collect()
         gc.freeze()
         for name in self.names:
@@ -140,22 +148,34 @@ class Mutants:
         return True
 
     def _unchanged(self) -> None:
-        for number, item in enumerate(self.items):
+        for number in range(len(self.items) + len(self.cases)):
             forget()
             with Reach() as reach:
-                passes = self._passes(number, (number + 1) % len(self.items))
+                passes = self._passes(number, number + 1) if self._is_test(number) else self._case(number).settle()
             if not passes:
-                raise click.ClickException(f"{item.nodeid} fails without any change")
+                raise click.ClickException(f"{self._name(number)} fails without any change")
             for line in reach.lines:
                 self.reaching[line].append(number)
 
+    def _is_test(self, number: int) -> bool:
+        return number < len(self.items)
+
+    def _case(self, number: int) -> Judge:
+        return self.cases[number - len(self.items)]
+
+    def _name(self, number: int) -> str:
+        return self.items[number].nodeid if self._is_test(number) else self._case(number).name
+
     def _passes(self, number: int, following: int) -> bool:
-        """One test; the fixtures that the following one shares with it stay."""
-        reports = runtestprotocol(self.items[number], nextitem=self.items[following], log=False)
+        """One test or case; the fixtures that a following test shares with it stay."""
+        if not self._is_test(number):
+            return self._case(number).holds()
+        after = self.items[following if self._is_test(following) else 0]
+        reports = runtestprotocol(self.items[number], nextitem=after, log=False)
         return not any(report.failed for report in reports)
 
     def _order(self, name: str) -> list[int]:
-        """What failed lately, then the module's own tests, then the others in an order that is always the same."""
+        """What failed lately, the module's own tests, the cases, other tests; each time in the same order."""
         function = mangled_name_from_mutant_name(name)
         own = f"test_{function.split('.')[-2]}"
         file, lines = statement(name)
@@ -163,7 +183,13 @@ class Mutants:
         lately = [number for number in self.lately[function] if number in reaching]
         rest = sorted(reaching.difference(lately))
         random.Random(0).shuffle(rest)
-        return [*lately, *sorted(rest, key=lambda number: not self.items[number].path.name.startswith(own))]
+        return [*lately, *sorted(rest, key=lambda number: self._turn(number, own))]
+
+    def _turn(self, number: int, own: str) -> int:
+        """0: the module's own tests; 1: cases, which take the least time; 2: other tests."""
+        if not self._is_test(number):
+            return 1
+        return 0 if self.items[number].path.name.startswith(own) else 2
 
     def _against(self, name: str, order: list[int]) -> tuple[int, int, int]:
         """How it ends, the number of the test that failed (else -1), and how many ran."""
@@ -186,7 +212,8 @@ class Mutants:
         os.dup2(nowhere, 2)
         signal.alarm(int(self.seconds) + 20)
         active[mangled_name_from_mutant_name(name)] = name.rpartition(".")[2]
-        forget()
+        if name.split(".")[-2] in KEPT:
+            forget()
         end, verdict, ran = time.monotonic() + self.seconds, (SURVIVED, -1), 0
         for ran, number in enumerate(order, 1):
             if not self._passes(number, order[ran % len(order)]):
@@ -200,7 +227,7 @@ class Mutants:
     def _note(self, name: str, reach: int, how: int, number: int, ran: int) -> None:
         function = mangled_name_from_mutant_name(name)
         self.counts[WORDS[how]] += 1
-        test = self.items[number].nodeid if number >= 0 else ""
+        test = self._name(number) if number >= 0 else ""
         if number >= 0:
             lately = self.lately[function]
             self.lately[function] = [number, *(other for other in lately if other != number)]
@@ -240,15 +267,25 @@ def judged(out: Path | None) -> set[str]:
     return {json.loads(line)["name"] for line in lines}
 
 
+def cases() -> list[Judge]:
+    """The clinical cases; their module uses the changed sources, which are to be found only now."""
+    from tests.mutant_cases import all_cases
+
+    return all_cases()
+
+
 @click.command()
 @click.argument("names", nargs=-1)
 @click.option("--tests", multiple=True, help="Tests that should fail (else those of [tool.mutmut]).")
+@click.option("--cases/--no-cases", "with_cases", default=True, help="Clinical cases that should fail, too.")
 @click.option("--every", default=1, show_default=True, help="Only each so many-th change.")
 @click.option("--seconds", default=20.0, show_default=True, help="Longest time for the tests of one change.")
 @click.option(
     "--out", type=click.Path(path_type=Path), help="JSON lines, one a change; what stands there is not done again."
 )
-def main(names: tuple[str, ...], tests: tuple[str, ...], every: int, seconds: float, out: Path | None) -> None:
+def main(
+    names: tuple[str, ...], tests: tuple[str, ...], with_cases: bool, every: int, seconds: float, out: Path | None
+) -> None:
     """Change the rules, the units and the dates in small ways: each change should fail a test."""
     Path("mutants").mkdir(exist_ok=True)
     copy_src_dir()
@@ -258,7 +295,7 @@ def main(names: tuple[str, ...], tests: tuple[str, ...], every: int, seconds: fl
     trampoline.wrap_in_trampoline = switched  # type: ignore[assignment]
     known = judged(out)
     chosen = [name for name in changes(names)[::every] if name not in known]
-    plugin = Mutants(chosen, seconds, out.absolute() if out else None)
+    plugin = Mutants(chosen, cases() if with_cases else [], seconds, out.absolute() if out else None)
     selected = tests or config().pytest_add_cli_args_test_selection
     options = ["--quiet", "--tb=no", "--assert=plain", "-p", "no:cacheprovider", *config().pytest_add_cli_args]
     with change_cwd("mutants"):

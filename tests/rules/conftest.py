@@ -224,6 +224,12 @@ def with_site_codes(knowledge: Knowledge, *concepts: str) -> Knowledge:
     return msgspec.structs.replace(knowledge, concepts={**knowledge.concepts, **given})
 
 
+def with_rule(knowledge: Knowledge, name: str, **fields: Any) -> Knowledge:
+    """The knowledge with one rule changed."""
+    rules = tuple(msgspec.structs.replace(rule, **fields) if rule.id == name else rule for rule in knowledge.rules)
+    return msgspec.structs.replace(knowledge, rules=rules)
+
+
 def scheduled(knowledge: Knowledge, *milestones: Milestone, **fields) -> Knowledge:
     """The knowledge with other milestones for men on testosterone."""
     plan = Schedule("seed", ("TESTOSTERONE",), milestones, (Item("TT"),), 365, 395, (), **fields)

@@ -9,7 +9,6 @@ import msgspec
 import pytest
 
 from cds_service.chart import Chart, Condition, Measurement, Past, Procedure, SetAside
-from cds_service.knowledge.model import Knowledge
 from cds_service.rules.outcome import Evaluation, Finding
 from cds_service.rules.snooze import hush
 from tests.rules.conftest import (
@@ -23,6 +22,7 @@ from tests.rules.conftest import (
     judge,
     measurement,
     on_testosterone,
+    with_rule,
 )
 
 HIGH = measurement("HCT", "51.0", 40)  # HCT-3, info: above 50
@@ -38,12 +38,6 @@ def aside(on: int | date, reason: str = RESULT_REASON, indicator: str = "info", 
 
 def past(rule: str, *asides: SetAside) -> Past:
     return Past({rule: asides})
-
-
-def with_rule(knowledge: Knowledge, name: str, **fields: Any) -> Knowledge:
-    """The knowledge with one rule changed."""
-    rules = tuple(msgspec.structs.replace(rule, **fields) if rule.id == name else rule for rule in knowledge.rules)
-    return msgspec.structs.replace(knowledge, rules=rules)
 
 
 def spoken(evaluation: Evaluation) -> set[str]:
