@@ -92,7 +92,10 @@ class Reach:
         sys.settrace(None)
 
     def _call(self, frame: FrameType, event: str, argument: object) -> Any:
-        return self._line if "__mutmut_orig" in frame.f_code.co_qualname else None
+        if "__mutmut_orig" not in frame.f_code.co_qualname:
+            return None
+        self.lines.add((frame.f_code.co_filename, frame.f_code.co_firstlineno))  # its defaults
+        return self._line
 
     def _line(self, frame: FrameType, event: str, argument: object) -> Any:
         self.lines.add((frame.f_code.co_filename, frame.f_lineno))
