@@ -1,10 +1,10 @@
 """Bodies that nobody should send, by the million: no 5xx, no slow answer, no growth of memory.
 
-    python -m tests.fuzz [--bodies 1000000] [--seed 1] [--processes 2]
+    python -m tests.fuzz [--calls 500000] [--resources 500000] [--seed 1] [--processes 2]
 
-Each body is a valid call with a few resources, spoilt in one to three places: elements replaced, removed, doubled,
-moved under another name, or bytes changed. Every resource type that is read takes part. A body is remade from the
-seed and its number, so a failure is shown by both.
+A call is a valid one with a few resources, spoilt in one to three places: elements replaced, removed, doubled,
+moved under another name, or bytes changed. A resource is spoilt in the same way and goes to the readers alone.
+Every type that is read takes part. A body is remade from seed and number, so a failure is shown by both.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import io
 import json
 import os
 import random
-import resource
+import resource as resource_usage
 import sys
 from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
@@ -26,11 +26,14 @@ from typing import Any
 
 import click
 from flask import Flask
+from msgspec import Raw
 
 from cds_service.app import create_app
 from cds_service.cli_database import upgrade_database
 from cds_service.feedback.store import open_store
+from cds_service.fhir.reader import read_chart
 from cds_service.hooks.discovery import SERVICES
+from cds_service.hooks.prefetch import build_expected
 from cds_service.knowledge.loader import load
 from cds_service.scenarios.bundles import example_cases
 from cds_service.scenarios.run import Runner
@@ -156,7 +159,7 @@ def _run(app: Flask, seed: int, numbers: range) -> tuple[Counter[int], list[tupl
     calls = templates()
     statuses: Counter[int] = Counter()
     found: list[tuple[str, str]] = []
-    warm = 0
+    memory = Growth(len(numbers))
     for done, number in enumerate(numbers):
         chance = random.Random(f"{seed} {number}")
         address, template = chance.choice(calls)
@@ -170,31 +173,98 @@ def _run(app: Flask, seed: int, numbers: range) -> tuple[Counter[int], list[tupl
             found.append(("fault", f"{name}: {status} {answer[:200]!r}"))
         elif ms > SLOW_MS:
             found.append(("slow", f"{name}: {ms:.0f} ms for {len(body)} bytes"))
-        if done == int(len(numbers) * WARM):
-            warm = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / warm
-    if grown > GROWTH:
-        found.append(("memory", f"{grown:.2f} times as much as after {WARM:.0%} of the bodies"))
-    return statuses, found
+        memory.look(done)
+    return statuses, found + memory.found()
+
+
+def read(seed: int, numbers: range) -> tuple[Counter[int], list[tuple[str, str]]]:
+    """How many resources were used (1) and refused (0), and what went wrong with the readers."""
+    knowledge = load()
+    expected = {each.key: each for each in build_expected(knowledge, "patient-view")}
+    calls = [body for _, body in templates()]
+    samples = [
+        (key, resource, body["context"]["patientId"])
+        for body in calls
+        for key, answer in body["prefetch"].items()
+        if key in expected and answer
+        for resource in [entry["resource"] for entry in answer.get("entry", ())] or [answer]
+    ]
+    ended: Counter[int] = Counter()
+    found: list[tuple[str, str]] = []
+    memory = Growth(len(numbers))
+    for done, number in enumerate(numbers):
+        chance = random.Random(f"{seed} resource {number}")
+        key, sample, patient = chance.choice(samples)
+        resource: Any = deepcopy(sample)
+        for _ in range(chance.randrange(1, 4)):
+            resource = spoil(resource, chance)
+        page = {"resourceType": "Bundle", "type": "searchset", "entry": [{"resource": resource}]}
+        data = json.dumps(page).encode("utf-8", "surrogatepass")
+        name = f"seed {seed} resource {number}"
+        began = perf_counter()
+        try:
+            chart = read_chart(
+                {key: Raw(data)},
+                (expected[key],),
+                patient_id=patient,
+                knowledge=knowledge,
+                as_of=NOON.date(),
+                zone=NOON.tzinfo or UTC,
+            )
+        except Exception as error:  # it must not, whatever is sent
+            found.append(("fault", f"{name}: {error!r}"))
+            continue
+        if (ms := (perf_counter() - began) * 1000) > SLOW_MS:
+            found.append(("slow", f"{name}: {ms:.0f} ms for {len(data)} bytes"))
+        whole = [refused for refused in chart.refused if not refused.part]
+        if chart.resources_in != chart.resources_used + len(whole) or any(r.reason == "failed" for r in whole):
+            found.append(("fault", f"{name}: {chart.resources_in} came in, {chart.resources_used} used, {whole}"))
+        ended[chart.resources_used] += 1
+        memory.look(done)
+    return ended, found + memory.found()
+
+
+class Growth:
+    """Whether this process takes more memory at the end than after its first bodies."""
+
+    def __init__(self, bodies: int) -> None:
+        self._warm_at = int(bodies * WARM)
+        self._warm = 0
+
+    def look(self, done: int) -> None:
+        """After each body."""
+        if done == self._warm_at:
+            self._warm = resource_usage.getrusage(resource_usage.RUSAGE_SELF).ru_maxrss
+
+    def found(self) -> list[tuple[str, str]]:
+        """What there is to complain of."""
+        grown = resource_usage.getrusage(resource_usage.RUSAGE_SELF).ru_maxrss / (self._warm or 1)
+        words = f"{grown:.2f} times as much as after {WARM:.0%} of the bodies"
+        return [("memory", words)] if self._warm and grown > GROWTH else []
 
 
 @click.command()
-@click.option("--bodies", default=1_000_000, show_default=True)
+@click.option("--calls", default=500_000, show_default=True, help="Whole calls, answered by the application.")
+@click.option("--resources", default=500_000, show_default=True, help="Resources, given to the readers.")
 @click.option("--seed", default=1, show_default=True)
 @click.option("--processes", default=2, show_default=True)
-def main(bodies: int, seed: int, processes: int) -> None:
+def main(calls: int, resources: int, seed: int, processes: int) -> None:
     """Send spoilt bodies; exit with 1 if one did not get a proper answer in time, or memory grew."""
-    share = bodies // processes
-    began = datetime.now(UTC)
-    with ProcessPoolExecutor(processes) as pool:
-        parts = [range(each * share, (each + 1) * share) for each in range(processes)]
-        results = list(pool.map(run, [seed] * processes, parts))
-    found = [one for _, part in results for one in part]
-    for kind, words in found:
-        click.echo(f"{kind}: {words}")
-    statuses = sum((each for each, _ in results), Counter[int]())
-    click.echo(f"{statuses.total()} bodies in {(datetime.now(UTC) - began).seconds} s, answered {dict(statuses)}")
-    sys.exit(bool(found))
+    faults = 0
+    for work, number, words in ((read, resources, "resources, used or not"), (run, calls, "calls, answered")):
+        share = number // processes
+        began = datetime.now(UTC)
+        with ProcessPoolExecutor(processes) as pool:
+            parts = [range(each * share, (each + 1) * share) for each in range(processes)]
+            results = list(pool.map(work, [seed] * processes, parts))
+        found = [one for _, part in results for one in part]
+        for kind, told in found:
+            click.echo(f"{kind}: {told}")
+        faults += len(found)
+        ended = sum((each for each, _ in results), Counter[int]())
+        seconds = int((datetime.now(UTC) - began).total_seconds())
+        click.echo(f"{ended.total()} {words} {dict(ended)} in {seconds} s")
+    sys.exit(bool(faults))
 
 
 if __name__ == "__main__":
