@@ -8,7 +8,7 @@ raises ends in *unknown* and takes nothing else down.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import date
 
 import msgspec
@@ -61,8 +61,10 @@ def evaluate(  # noqa: PLR0913 - all that an evaluation depends on
     if missing == "minor":
         rules = tuple(rule for rule in rules if "minor" in rule.runs_without)
     questions = QUESTIONS.of(knowledge)
-    hushed = [ctx.traced(_one(rule, questions, ctx, missing)) for rule in rules if rule.id in silent]
-    rules = tuple(rule for rule in rules if rule.id not in silent)
+    hushed: list[Outcome] = []
+    if silent:
+        hushed = [ctx.traced(_one(rule, questions, ctx, missing)) for rule in rules if rule.id in silent]
+        rules = tuple(rule for rule in rules if rule.id not in silent)
     judged = (_one(rule, questions, ctx, missing) for rule in rules if rule.kind != "quality")
     outcomes = [ctx.traced(outcome) for outcome in judged] if traced else list(judged)
     protocols = tuple(p.key for p in knowledge.protocols if p.schedules and _in_force(p, ctx))
@@ -176,13 +178,12 @@ def _settle(
     findings.sort(key=lambda f: (RANK[f.indicator], f.rule.order))
     findings = _suggested(findings, ctx)
     findings, doubts = _doubts(findings, outcomes, gaps)
-    told = tuple(_ended(outcome, silenced, snoozed) for outcome in outcomes)
+    unheard = silenced | snoozed.keys()
+    told = tuple(_ended(o, silenced) if o.rule in unheard and o.finding else o for o in outcomes)
     return Evaluation(ctx.hook, ctx.as_of, told, tuple(findings), doubts, protocols, tuple(snoozed.values()))
 
 
-def _ended(outcome: Outcome, silenced: set[str], snoozed: Mapping[str, Snoozed]) -> Outcome:
-    if outcome.finding is None or outcome.rule not in silenced | snoozed.keys():
-        return outcome
+def _ended(outcome: Outcome, silenced: set[str]) -> Outcome:
     return msgspec.structs.replace(outcome, result="suppressed" if outcome.rule in silenced else "snoozed")
 
 
