@@ -24,6 +24,22 @@ GapKind = Literal[
 Form = Literal["injection", "topical", "patch", "nasal", "implant", "oral", "buccal", "vaginal", "unknown"]
 
 
+class Phrase(str):
+    """A phrase of the service with its values filled in; a site may put the phrase in words of its own.
+
+    Every phrase stands in `cards_templates/phrases.yaml`, with `{braces}` where its values go.
+    """
+
+    phrase: str
+    values: Mapping[str, object]
+
+    def __new__(cls, phrase: str, /, **values: object) -> Phrase:
+        """The English words are the text."""
+        made = super().__new__(cls, phrase.format_map(values))
+        made.phrase, made.values = phrase, values
+        return made
+
+
 class When(msgspec.Struct, frozen=True, gc=False):
     """A FHIR date or dateTime with the precision in which it was written.
 

@@ -197,7 +197,7 @@ def _resources(chart: Chart, voice: Voice) -> Data:
             {
                 "source": one.source,
                 "reason": one.reason,
-                "detail": voice.say(one.detail),
+                "detail": voice.put(one.detail),
                 "covers": sorted(one.covers),
                 "part": one.part or "",
                 "told_to_the_user": one.tell,
@@ -211,14 +211,8 @@ def _resources(chart: Chart, voice: Voice) -> Data:
 def _gap(gap: Gap, voice: Voice) -> Data:
     since = gap.complete_since.isoformat() if gap.complete_since else ""
     told = {"key": gap.key, "kind": gap.kind, "problem": voice.say(gap.kind.replace("_", " "))}
-    more = {"detail": _said(gap.detail, voice), "covers": sorted(gap.covers), "complete_since": since}
+    more = {"detail": voice.put(gap.detail), "covers": sorted(gap.covers), "complete_since": since}
     return whole({**told, **more})
-
-
-def _said(detail: str, voice: Voice) -> str:
-    """What is known of a gap; codes of the EHR may follow after a comma."""
-    words, comma, codes = detail.partition(", ")
-    return f"{voice.say(words)}{comma}{codes}"
 
 
 def _chart(chart: Chart, knowledge: Knowledge) -> Data:

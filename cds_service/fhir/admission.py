@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from cds_service.chart import Gap, Patient, Refused
+from cds_service.chart import Gap, Patient, Phrase, Refused
 from cds_service.fhir import bundle
 from cds_service.fhir.bundle import Page
 from cds_service.fhir.decoding import DECODERS, UnreadableError, decode, given, head_of, is_type_name, members
@@ -192,7 +192,7 @@ class _Desk:
             reading.book(Refused(source, "included", "it came along for references only"))
         else:
             self._strangers.append(name)
-            reading.book(Refused(source, "not_asked_for", f"no {name} was asked for here"))
+            reading.book(Refused(source, "not_asked_for", Phrase("no {type} was asked for here", type=name)))
 
     def close(self) -> None:
         """Note what the page as a whole leaves open."""

@@ -20,7 +20,7 @@ from typing import Any
 import msgspec
 from msgspec import Raw
 
-from cds_service.chart import Gap, Refused, When
+from cds_service.chart import Gap, Phrase, Refused, When
 from cds_service.fhir.dates import add_days
 from cds_service.fhir.decoding import (
     NULL,
@@ -220,15 +220,17 @@ def note_outcome(page: Page, entry: Entry, reading: Reading) -> Refused:
     if not page.alone and severities and severities <= HARMLESS:
         return Refused(source, "outcome", "a remark of the EHR on the search")
     codes = sorted({issue.code for issue in outcome.issue or () if issue.code and _CODE.fullmatch(issue.code)})
-    _gap(reading, page.expected, "outcome", "the EHR reports a failure" + "".join(f", {code}" for code in codes))
-    return Refused(source, "outcome", "the EHR reports a failure")
+    failure = "the EHR reports a failure"
+    detail = Phrase("the EHR reports a failure, {codes}", codes=", ".join(codes)) if codes else failure
+    _gap(reading, page.expected, "outcome", detail)
+    return Refused(source, "outcome", failure)
 
 
 def note_strangers(page: Page, names: Iterable[str], reading: Reading) -> None:
     """A value that is one resource of a type that was not asked for, or a Bundle inside a Bundle."""
     for name in names:
         if page.alone or name == "Bundle":
-            _gap(reading, page.expected, "wrong_type", f"{name} in place of what was asked for")
+            _gap(reading, page.expected, "wrong_type", Phrase("{type} in place of what was asked for", type=name))
             return
 
 
@@ -267,7 +269,8 @@ def _sorted_by(resource: Any) -> str | None:
 def note_empty_entries(page: Page, count: int, reading: Reading) -> None:
     """Entries without a resource: something was there that cannot be read."""
     if count:
-        _gap(reading, page.expected, "unreadable", f"{count} of {len(page.entries)} entries hold no resource")
+        detail = Phrase("{count} of {total} entries hold no resource", count=count, total=len(page.entries))
+        _gap(reading, page.expected, "unreadable", detail)
 
 
 def _gap(reading: Reading, expected: Expected, kind: Any, detail: str, since: date | None = None) -> None:

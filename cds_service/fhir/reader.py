@@ -16,7 +16,7 @@ from decimal import Decimal
 
 from msgspec import Raw
 
-from cds_service.chart import Chart, Gap, Patient, Refused
+from cds_service.chart import Chart, Gap, Patient, Phrase, Refused
 from cds_service.fhir import resources as fhir
 from cds_service.fhir.admission import Admission, Readers
 from cds_service.fhir.bundle import Page, open_page
@@ -80,7 +80,8 @@ def _note_unmet(selections: frozenset[str], page: Page, reading: Reading) -> Non
     heads = [(head_of(entry.resource), entry.full_url) for entry in page.entries]
     drafted = {name for head, url in heads for name in (f"{head.resource_type}/{head.id}", head.id, url)}
     if unmet := len(selections - drafted):
-        detail = f"{unmet} of {len(selections)} selections are not among the drafts"
+        words = "{count} of {total} selections are not among the drafts"
+        detail = Phrase(words, count=unmet, total=len(selections))
         reading.gaps.append(Gap(page.expected.key, "not_found", detail, page.expected.covers))
 
 

@@ -9,7 +9,7 @@ from decimal import Decimal
 import msgspec
 from msgspec import Raw
 
-from cds_service.chart import Measurement, Refused
+from cds_service.chart import Measurement, Phrase, Refused
 from cds_service.fhir.dates import Calendar
 from cds_service.fhir.decoding import given
 from cds_service.fhir.reading import Reading
@@ -43,7 +43,7 @@ def by_status(status: str | None, source: str, covers: frozenset[str]) -> Refuse
     if status in USABLE or status in PENDING:
         return None
     if status in IGNORED:
-        return Refused(source, "status", f"its status is {status}", covers)
+        return Refused(source, "status", Phrase("its status is {status}", status=status), covers)
     return Refused(source, "no_status", "it has no known status", covers, tell=True)
 
 

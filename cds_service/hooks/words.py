@@ -200,7 +200,7 @@ class Words:
 
     def phrase(self, text: str) -> str:
         """Words of the service for what it read, as the site says them; anything else as it is."""
-        return self.wording.phrases.get(text, text)
+        return self.voice.put(text)
 
     def recognised(self, text: str) -> str:
         """From what a therapy was recognised, `RxNorm product 835829`, as the site says it."""

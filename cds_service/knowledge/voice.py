@@ -9,6 +9,8 @@ from decimal import Decimal
 
 import msgspec
 
+from cds_service.chart import Phrase
+
 _BRACES = re.compile(r"\{(\w+)\}")
 RECOGNISED = ("RxNorm product", "RxNorm ingredient", "local drug code", "ATC", "free text")
 _NUMBER = re.compile(r"-?\d+\.\d+")
@@ -49,6 +51,10 @@ class Voice(msgspec.Struct, frozen=True):
     def say(self, phrase: str, /, **values: object) -> str:
         """A phrase with the values in its `{braces}`. Every phrase stands in `cards_templates/phrases.yaml`."""
         return _BRACES.sub(lambda found: self.shown(values[found[1]]), self.phrases.get(phrase, phrase))
+
+    def put(self, text: str) -> str:
+        """Words of the service, with or without values in them."""
+        return self.say(text.phrase, **text.values) if isinstance(text, Phrase) else self.phrases.get(text, text)
 
     def recognised(self, text: str) -> str:
         """From what a therapy was recognised, `RxNorm product 835829`."""

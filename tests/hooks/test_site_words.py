@@ -14,7 +14,7 @@ import yaml
 from jinja2 import Environment
 
 import cds_service
-from cds_service.chart import Form, GapKind, Measurement, Patient
+from cds_service.chart import Form, GapKind, Measurement, Patient, Phrase
 from cds_service.hooks.cards import make_renderer
 from cds_service.hooks.wording import (
     FILTERS,
@@ -29,7 +29,7 @@ from cds_service.hooks.wording import (
 from cds_service.hooks.words import Words, day
 from cds_service.knowledge.loader import load
 from cds_service.knowledge.model import Knowledge
-from cds_service.knowledge.voice import Locale
+from cds_service.knowledge.voice import Locale, Voice
 from cds_service.rules.outcome import Line
 from cds_service.settings import Settings, SettingsError
 from tests.hooks.tour import numbered, stops
@@ -182,6 +182,32 @@ def test_phrases_are_those_of_the_code() -> None:
     assert told <= known_phrases()
     assert recognised | kinds <= known_phrases()
     assert reasons - literals == set()
+
+
+def test_a_phrase_with_values_is_a_known_one_and_is_reworded() -> None:
+    """Why something is not known holds counts and types in the words of the site."""
+    calls = [
+        node
+        for path in PACKAGE.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Phrase"
+    ]
+    literal = [call.args[0].value for call in calls if isinstance(call.args[0], ast.Constant)]
+    assert len(calls) > 4
+    assert set(literal) <= known_phrases()
+    said = Phrase("{count} of {total} entries hold no resource", count=3, total=9)
+    assert said == "3 of 9 entries hold no resource"
+    voice = Voice({said.phrase: "von {total} Einträgen sind {count} leer"})
+    assert voice.put(said) == "von 9 Einträgen sind 3 leer"
+    assert Voice().put(said) == said
+
+
+def test_an_empty_entry_is_told_in_the_words_of_a_site(tmp_path: Path, knowledge: Knowledge) -> None:
+    write(tmp_path, phrases='"{count} of {total} entries hold no resource": "von {total} sind {count} leer"\n')
+    words = Words(knowledge, site(tmp_path))
+    detail = Phrase("{count} of {total} entries hold no resource", count=1, total=2)
+    line = words.say("refused", area="results", detail=detail)
+    assert "von 2 sind 1 leer" in line
 
 
 def test_what_is_filled_into_a_phrase_stays(tmp_path: Path) -> None:
