@@ -21,6 +21,7 @@ from tests.rules.conftest import (
     gap,
     judge,
     measurement,
+    messages,
     on_testosterone,
     order,
     outcome,
@@ -114,6 +115,14 @@ def told(evaluation):
 def test_a_drafted_order_that_was_not_understood_is_told_even_where_no_therapy_is(knowledge):
     odd = Refused("MedicationRequest/1", "unreadable", "no drug", frozenset(["drafts"]), tell=True)
     assert told(judge(chart(refused=[odd]), knowledge, "order-sign")) == [("refused", "drafts")]
+
+
+def test_what_a_finding_leaves_open_is_a_line_of_its_card(knowledge):
+    """LDL of 200 mg/dL from a list that is cut within 395 days: there may be others."""
+    cut = gap("LDL", kind="truncated", complete_since=100)
+    evaluation = judge(on_testosterone(measurement("LDL", "200", 5), gaps=[cut]), knowledge)
+    assert "gap_truncated" in messages(card(evaluation, "LDL-1"))
+    assert told(evaluation) == []
 
 
 def test_what_only_a_calculation_would_use_is_not_missed(knowledge):
