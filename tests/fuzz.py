@@ -130,7 +130,7 @@ def make(template: dict[str, Any], chance: random.Random) -> bytes:
 
 
 def timed(work: Callable[[], T]) -> tuple[T, float]:
-    """What `work` gives, and its milliseconds: the least of three if it was slow, since the machine may have been."""
+    """What `work` gives, and its milliseconds: the least of three if it was slow: the machine may have been."""
     least = float("inf")
     for _ in range(3):
         began = perf_counter()
