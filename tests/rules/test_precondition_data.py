@@ -10,7 +10,7 @@ import pytest
 from cds_service.rules.outcome import Line
 from cds_service.rules.precondition import evaluate
 from cds_service.rules.questions import YES
-from tests.rules.conftest import chart, condition, course, ctx, gap, measurement, month
+from tests.rules.conftest import chart, condition, course, ctx, gap, measurement, month, procedure
 
 
 def judged(knowledge, patient, when, *, facts=()):
@@ -98,3 +98,38 @@ def test_what_is_said_of_a_diagnosis_whose_date_matters(knowledge, fields, messa
     ended = judged(knowledge, chart(conditions=[sick]), tree)
     assert ended.finding is not None
     assert ended.finding.lines == ((Line(message, {"condition": sick}),) if message else ())
+
+
+def test_of_several_markers_the_finding_is_about_that_of_the_result(knowledge):
+    high = measurement("HCT", "55", 10)
+    tree = {"any": [{"result": {"marker": "PSA", "above": "4.0"}}, {"result": {"marker": "HCT", "above": "50.0"}}]}
+    found = judged(knowledge, chart(high), tree).finding
+    assert (found.marker, found.result) == ("HCT", high)
+
+
+def urgency_of(knowledge, when, indicator, **parts):
+    """Of a rule with this condition and urgency, at signing."""
+    rule = next(rule for rule in knowledge.rules if rule.id == "C-T-1")
+    rule = msgspec.structs.replace(rule, spec={"when": when}, indicator=indicator)
+    found = evaluate(rule, YES, ctx(chart(**parts), knowledge, "order-sign")).finding
+    assert found is not None
+    return found.indicator
+
+
+@pytest.mark.parametrize("indicator", ["info", "warning", "critical"])
+def test_an_unconfirmed_diagnosis_lowers_critical_and_nothing_else(knowledge, indicator):
+    """2.4: unconfirmed diagnoses make a critical card a warning."""
+    tree = {"condition": {"concept": "vte"}}
+    unsure, sure = [condition("vte", uncertain=True)], [condition("vte")]
+    lowered = "warning" if indicator == "critical" else indicator
+    assert urgency_of(knowledge, tree, indicator, conditions=unsure) == lowered
+    assert urgency_of(knowledge, tree, indicator, conditions=sure) == indicator
+
+
+def test_what_holds_without_the_unconfirmed_diagnosis_stays_critical(knowledge):
+    """In this hook, by a procedure as well."""
+    either = {"any": [{"condition": {"concept": "vte"}}, {"procedure": {"concept": "cpap"}}]}
+    tree = {"all": [{"hook": "order-sign"}, either]}
+    unsure = [condition("vte", uncertain=True)]
+    assert urgency_of(knowledge, tree, "critical", conditions=unsure, procedures=[procedure("cpap")]) == "critical"
+    assert urgency_of(knowledge, tree, "critical", conditions=unsure) == "warning"

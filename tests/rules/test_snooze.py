@@ -315,6 +315,16 @@ def test_all_tests_accepted_no_card(knowledge):
     assert due(judge(patient, knowledge, past=Past(accepted=dict.fromkeys(card[0], TODAY)))) is None
 
 
+def test_an_earlier_result_without_a_value_cannot_be_the_worse_one(knowledge):
+    """The card rested on a text; a hematocrit of 53 % is another matter."""
+    text = measurement("HCT", None, 10, problem="text")
+    patient = on_testosterone(measurement("HCT", "53", 5))
+    overridden = past("HCT-2", aside(3, indicator="warning", known=(text,)))
+    assert "HCT-2" in spoken(judge(patient, knowledge, past=overridden))
+    same = past("HCT-2", aside(3, indicator="warning", known=patient.measurements["HCT"]))
+    assert "HCT-2" not in spoken(judge(patient, knowledge, past=same))
+
+
 # -- silent rules ------------------------------------------------------------------------------------
 
 

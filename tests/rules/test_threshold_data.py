@@ -310,3 +310,13 @@ def test_explain_is_told_where_the_default_stands(knowledge):
     rule = next(rule for rule in knowledge.rules if rule.id == "LDL-1")
     evaluate(msgspec.structs.replace(rule, spec=spec), YES, seen)
     assert seen.steps == [Compared(spec, "above", "E2", Decimal("55.0"), ">", Decimal("40.0"), True, e2)]
+
+
+def test_the_reason_of_a_kept_limit_and_of_a_range_that_was_not_reported(knowledge):
+    kept = judged(knowledge, chart(measurement("HCT", "45", 5)), marker="HCT", above="54.0")
+    assert (kept.result, kept.reason) == ("fine", "45.0 not > 54.0")
+    cut = gap("IGF1", kind="truncated", complete_since=100)
+    patient = chart(measurement("IGF1", "200", 5), gaps=[cut])
+    ended = judged(knowledge, patient, marker="IGF1", above={"reference": "high"})
+    assert (ended.result, ended.reason) == ("not applicable", "no reference range was reported")
+    assert [doubt.message for doubt in ended.doubts] == ["gap_truncated"]
