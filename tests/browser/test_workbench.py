@@ -89,9 +89,10 @@ def settled(page: Page) -> None:
 
 
 def go_to(page: Page, day: str) -> None:
-    """Move time to a day."""
-    page.locator("#as-of").fill(day)
-    page.locator("#as-of").blur()
+    """Move time to a day, and see its answer explained."""
+    with page.expect_response("**/workbench/explain"):
+        page.locator("#as-of").fill(day)
+        page.locator("#as-of").blur()
     settled(page)
 
 
@@ -313,7 +314,9 @@ def test_an_override_buys_silence_for_a_while(open_bench: Callable[..., Page]):
 def override(page: Page, card: str, reason: str) -> None:
     page.get_by_role("button", name=f"Override {card}").click()
     page.get_by_label("Reason").select_option(label=reason)
-    page.get_by_role("button", name="Override", exact=True).click()
+    # The word is sent, the chart opened anew and explained.
+    with page.expect_response("**/workbench/explain"):
+        page.get_by_role("button", name="Override", exact=True).click()
     settled(page)
 
 
@@ -347,7 +350,8 @@ def test_an_override_of_an_earlier_day_is_seen_today(open_bench: Callable[..., P
     go_to(page, "2026-03-10")
     before = rows(bench_store)
     override(page, "Yearly tests overdue", "Result pending")
-    page.get_by_role("button", name="Today").click()
+    with page.expect_response("**/workbench/explain"):
+        page.get_by_role("button", name="Today").click()
     settled(page)
     expect(page.locator("#moved")).to_contain_text("with what you said on earlier days: the workbench answers")
     expect(page.get_by_role("article")).to_have_count(0)
