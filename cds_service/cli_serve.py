@@ -16,11 +16,9 @@ from pathlib import Path
 from urllib.parse import quote
 
 import click
-from rich.console import Console
-from rich.text import Text
 
-from cds_service import __version__
-from cds_service.app import examined, now_utc
+from cds_service import __version__, metrics_page
+from cds_service.app import examined, now_utc, settle_memory
 from cds_service.cli_database import upgrade_database
 from cds_service.hooks.discovery import SERVICES
 from cds_service.metrics import FOLDER
@@ -48,6 +46,7 @@ def serve(host: str | None, port: int | None, workers: int) -> None:
     """Start the service."""
     # The workers read their settings from the environment, so that is where the options go.
     os.environ.update({name: str(value) for name, value in (("HOST", host), ("PORT", port)) if value})
+    settle_memory()  # what is loaded by now, the workers share
     settings, problems = examine(os.environ)
     knowledge, warnings, more = examined(settings, now_utc().astimezone(settings.zone).date())
     if problems or more or knowledge is None:
@@ -59,7 +58,8 @@ def serve(host: str | None, port: int | None, workers: int) -> None:
             _require_free(settings.metrics_host, settings.metrics_port)
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="cds-service-"))
             os.environ[FOLDER] = folder
-            _serve_metrics(settings, Path(folder), knowledge.version)
+            labels = {"version": __version__, "knowledge": knowledge.version}
+            metrics_page.serve(settings.metrics_host, settings.metrics_port, Path(folder), labels)
         _welcome(settings, warnings)
         _serve_calls(settings, workers)
 
@@ -84,13 +84,6 @@ def _serve_calls(settings: Settings, workers: int) -> None:
     ).serve()
 
 
-def _serve_metrics(settings: Settings, folder: Path, knowledge_version: str) -> None:
-    from cds_service import metrics_export  # the client library is of no use without metrics
-
-    labels = {"version": __version__, "knowledge": knowledge_version}
-    metrics_export.serve(settings.metrics_host, settings.metrics_port, folder, labels)
-
-
 def _welcome(settings: Settings, warnings: Sequence[str]) -> None:
     """Where the service is and what to try next; on standard error, since the log goes to standard output."""
     discovery = f"{settings.base_url}/cds-services"
@@ -107,11 +100,10 @@ def _welcome(settings: Settings, warnings: Sequence[str]) -> None:
     ]
     if settings.metrics_port:
         lines.append(("Metrics", f"http://{settings.metrics_host}:{settings.metrics_port}/metrics"))
-    console = Console(stderr=True)
     for warning in warnings:
-        console.print(Text.assemble(("Warning    ", "bold red"), warning), soft_wrap=True)
+        click.echo(click.style("Warning    ", bold=True, fg="red") + warning, err=True)
     for name, text in lines:
-        console.print(Text.assemble((f"{name:<11}", "bold"), text), soft_wrap=True)
+        click.echo(click.style(f"{name:<11}", bold=True) + text, err=True)
 
 
 def _require_free(host: str, port: int) -> None:

@@ -1,4 +1,4 @@
-"""The metrics of all workers of a service as one page for Prometheus, served by the process that started them."""
+"""The metrics of all workers of a service as one page for Prometheus; `metrics_page` serves it."""
 
 from __future__ import annotations
 
@@ -6,13 +6,17 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 from threading import Lock
+from typing import TYPE_CHECKING
 
-from prometheus_client import CollectorRegistry, start_http_server
+from prometheus_client import CollectorRegistry, make_wsgi_app
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.metrics_core import Metric as Family
 from prometheus_client.registry import Collector
 
 from cds_service.metrics import BUCKETS, METRICS, Name, read
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIApplication
 
 Counts = dict[Name, tuple[float, ...]]
 
@@ -83,9 +87,9 @@ def _cumulated(cells: tuple[float, ...]) -> list[tuple[str, float]]:
     return [(bound, sum(cells[: index + 1])) for index, bound in enumerate(bounds)]
 
 
-def serve(host: str, port: int, folder: Path, labels: dict[str, str]) -> int:
-    """Serve the metrics from a thread of this process; the port. Raises OSError if nobody can listen there."""
+def page(folder: Path, labels: dict[str, str]) -> WSGIApplication:
+    """The page as a WSGI application; the arguments as `AllWorkers` takes them."""
     registry = CollectorRegistry()
     registry.register(AllWorkers(folder, labels))
-    server, _thread = start_http_server(port, host, registry)
-    return server.server_port
+    application: WSGIApplication = make_wsgi_app(registry)
+    return application

@@ -139,10 +139,14 @@ def upgrade(engine: Engine) -> bool:
         with writing(engine) as connection:
             if connection.dialect.name == "postgresql":
                 connection.execute(text("SET LOCAL statement_timeout = 0"))  # a migration may take its time
-            if _serves(_revision(connection)):
+            found = _revision(connection)
+            if _serves(found):
                 return False
-            _migrate(connection)
-            _make_key(connection)
+            if found:
+                _migrate(connection)
+                _make_key(connection)
+            else:
+                _make_tables(connection)
             return True
     except (SQLAlchemyError, OSError) as error:
         raise DatabaseError(f"database: cannot be opened or changed ({_reason(error)})") from error
@@ -151,10 +155,7 @@ def upgrade(engine: Engine) -> bool:
 def create(engine: Engine) -> None:
     """Make the tables in a database that nobody will ever migrate, one in memory."""
     with writing(engine) as connection:
-        metadata.create_all(connection)
-        connection.execute(text("CREATE TABLE alembic_version (version_num VARCHAR(32) PRIMARY KEY)"))
-        connection.execute(text("INSERT INTO alembic_version VALUES (:revision)"), {"revision": REVISION})
-        _make_key(connection)
+        _make_tables(connection)
 
 
 def check(engine: Engine) -> None:
@@ -197,6 +198,19 @@ def _revision(connection: Connection) -> str:
 def _serves(revision: str) -> bool:
     """True for the tables of this version, and for those of a later one that only added to them (`tables.py`)."""
     return revision >= REVISION and revision[:GENERATION_DIGITS] == REVISION[:GENERATION_DIGITS]
+
+
+def _make_tables(connection: Connection) -> None:
+    """What all migrations one after the other would make. A table of such a name that is not ours is an error."""
+    metadata.create_all(connection, checkfirst=False)
+    connection.execute(
+        text(
+            "CREATE TABLE alembic_version "
+            "(version_num VARCHAR(32) NOT NULL CONSTRAINT alembic_version_pkc PRIMARY KEY)"
+        )
+    )
+    connection.execute(text("INSERT INTO alembic_version VALUES (:revision)"), {"revision": REVISION})
+    _make_key(connection)
 
 
 def _migrate(connection: Connection) -> None:

@@ -189,3 +189,36 @@ def test_every_revision_has_its_migration_from_nothing(empty: Engine):
     assert len(set(REVISIONS)) == len(REVISIONS)
     upgrade(empty)
     assert set(metadata.tables) <= set(inspect(empty).get_table_names())
+
+
+def shape(engine: Engine) -> dict[str, list[str]]:
+    """Of every table all that the database tells of it, as text."""
+    look = inspect(engine)
+    return {
+        name: [
+            *(f"{column['name']} {column['type']} {column['nullable']} {column['default']}" for column in columns),
+            str(look.get_pk_constraint(name)),
+            *sorted(map(str, look.get_foreign_keys(name))),
+            *sorted(map(str, look.get_indexes(name))),
+        ]
+        for name in look.get_table_names()
+        for columns in [look.get_columns(name)]
+    }
+
+
+def test_a_new_database_gets_at_once_what_all_migrations_make(empty: Engine):
+    tables_of(empty, REVISION)
+    by_migrations = shape(empty)
+    everything = MetaData()
+    everything.reflect(empty)
+    everything.drop_all(empty)
+    upgrade(empty)
+    assert shape(empty) == by_migrations
+
+
+def test_a_table_of_somebody_else_is_not_taken_for_ours(empty: Engine):
+    with writing(empty) as connection:
+        connection.execute(text("CREATE TABLE calls (number INTEGER)"))
+    with pytest.raises(DatabaseError, match="calls"):
+        upgrade(empty)
+    assert inspect(empty).get_table_names() == ["calls"]
