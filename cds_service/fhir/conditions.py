@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import date
 
 from cds_service.chart import Condition, Procedure, Refused, When
 from cds_service.fhir import resources as fhir
 from cds_service.fhir.medications import other_patient
-from cds_service.fhir.reading import Reading, source_of
+from cds_service.fhir.reading import NOTHING, Reading, source_of
 from cds_service.fhir.resources import Coding, Concept
 
 CONDITIONS = frozenset({"conditions"})
@@ -18,6 +19,8 @@ RULED_OUT = frozenset({"refuted", "entered-in-error"})
 UNCERTAIN = frozenset({"provisional", "differential", "unconfirmed"})
 DONE = frozenset({"completed", "in-progress"})
 IN_USE = frozenset({"active", None})
+
+_NO_CODING = Coding()
 
 
 class Conditions:
@@ -35,12 +38,13 @@ class Conditions:
         if not self._reading.is_about_patient(record.subject):
             return other_patient(source, CONDITIONS)
         concepts, past, code = self._match(record.code)
-        ruled_out = bool(_words(record.verification_status) & RULED_OUT)
-        if not concepts and not _is_coded(record.code):
+        if not concepts and _is_coded(record.code):
+            return Refused(source, "unknown_code", "it belongs to no concept of the rules")
+        verified = _words(record.verification_status)
+        ruled_out = not verified.isdisjoint(RULED_OUT)
+        if not concepts:
             text = "it does not say by a code which diagnosis it is"
             return Refused(source, "no_code", text, CONDITIONS, tell=not ruled_out)
-        if not concepts:
-            return Refused(source, "unknown_code", "it belongs to no concept of the rules")
         if ruled_out:
             return Refused(source, "ruled_out", "it was refuted or entered in error")
         when = self._reading.calendar.when
@@ -49,7 +53,7 @@ class Conditions:
             Condition(
                 concepts=concepts,
                 active=not past and self._is_active(record),
-                uncertain=bool(_words(record.verification_status) & UNCERTAIN),
+                uncertain=not verified.isdisjoint(UNCERTAIN),
                 name=_name(record.code, code),
                 source=source,
                 onset=when(record.onset_date_time) or (when(period.start) if period else None),
@@ -63,7 +67,7 @@ class Conditions:
         """A status that is not known is no reason to overlook a diagnosis."""
         words = _words(record.clinical_status)
         if words:
-            return not words & PAST
+            return words.isdisjoint(PAST)
         ended: date | None = self._reading.calendar.last_day(record.abatement_date_time)
         return ended is None or ended > self._reading.as_of
 
@@ -106,9 +110,9 @@ class Conditions:
 
     def _match(self, concept: Concept | None) -> tuple[frozenset[str], bool, Coding]:
         """Concepts of all codings, whether all are past by their rubric, and the first coding that counts."""
-        found: frozenset[str] = frozenset()
-        past, first = True, Coding()
-        for coding in (concept.coding if concept else None) or ():
+        found: frozenset[str] = NOTHING
+        past, first = True, _NO_CODING
+        for coding in _codings(concept):
             match = self._reading.terms.diagnosis(coding.system, coding.code)
             if match is None:
                 continue
@@ -118,9 +122,13 @@ class Conditions:
         return found, past and bool(found), first
 
 
+def _codings(concept: Concept | None) -> Sequence[Coding]:
+    return (concept.coding if concept is not None else None) or ()
+
+
 def _is_coded(concept: Concept | None) -> bool:
     """True if a coding names a code of a code system, known to the rules or not."""
-    return any(coding.system and coding.code for coding in (concept.coding if concept else None) or ())
+    return any(coding.system and coding.code for coding in _codings(concept))
 
 
 def _words(status: Concept | str | None) -> set[str]:

@@ -8,49 +8,48 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import date, timedelta
-from decimal import Decimal
 
 import msgspec
 
 from cds_service.chart import Form, Supply, Therapy, When
 from cds_service.fhir.dates import add_days
+from cds_service.fhir.dosage import Dose
+from cds_service.fhir.recognition import Drug
 
 RENEWAL_SLACK = timedelta(days=14)
 """A product whose supply ended this long before a renewal still counts as the one that is renewed."""
 
 
-class Piece(msgspec.Struct, frozen=True):
-    """One medication record of one therapy key."""
+class Span(msgspec.Struct, frozen=True, gc=False):
+    """When one record begins and ends."""
 
-    key: str
-    agent: str
-    form: Form
-    source: str
-    recognised: str
     active: bool
     """True if its own status says that the therapy goes on."""
     start: date | None
-    reach: date | None = None
+    reach: date | None
     """Day from which the gap to the next record is counted: end of supply, else the record's date."""
-    supply_end: date | None = None
+    supply_end: date | None
     """Day on which the supply runs out, where it is known."""
-    end: date | None = None
+    end: date | None
     """Day on which a record that is over ended; None for an active one."""
-    systemic: bool = False
-    local: bool = False
-    """True if it acts only where it is applied."""
-    from_text: bool = False
-    on_hold: bool = False
-    dose_text: str = ""
-    dose_words: str = ""
-    """The dose in the words of the chart, '' if it has none."""
-    dose: tuple[str, ...] = ()
-    weekly_mg: Decimal | None = None
-    strength: tuple[tuple[str, ...], ...] = ()
-    renews: str | None = None
-    """Reference of the prescription before it, '' if it is not named, None if there is none."""
     given: When | None = None
     """When the dose was administered, for a record of one."""
+
+
+class Piece(msgspec.Struct, frozen=True):
+    """One medication record of one therapy key."""
+
+    drug: Drug
+    span: Span
+    dose: Dose
+    source: str
+    form: Form
+    local: bool
+    """True if it acts only where it is applied."""
+    on_hold: bool
+    strength: tuple[tuple[str, ...], ...]
+    renews: str | None
+    """Reference of the prescription before it, '' if it is not named, None if there is none."""
 
 
 def therapies(pieces: Sequence[Piece], gap_days: int) -> tuple[Therapy, ...]:
@@ -61,7 +60,7 @@ def therapies(pieces: Sequence[Piece], gap_days: int) -> tuple[Therapy, ...]:
     """
     by_key: dict[tuple[str, bool], list[Piece]] = {}
     for piece in pieces:
-        by_key.setdefault((piece.key, piece.local), []).append(piece)
+        by_key.setdefault((piece.drug.key, piece.local), []).append(piece)
     found: list[Therapy] = []
     for key in sorted(by_key):
         courses = _chained(by_key[key], gap_days)
@@ -75,27 +74,27 @@ def therapies(pieces: Sequence[Piece], gap_days: int) -> tuple[Therapy, ...]:
 
 
 def _active(course: Sequence[Piece]) -> bool:
-    return any(piece.active for piece in course)
+    return any(piece.span.active for piece in course)
 
 
 def _order(piece: Piece) -> tuple[date, str, str]:
-    return piece.start or date.min, piece.source, piece.agent
+    return piece.span.start or date.min, piece.source, piece.drug.agent
 
 
 def _chained(pieces: Sequence[Piece], gap_days: int) -> list[list[Piece]]:
     """The courses, oldest first, each with its pieces oldest first."""
-    dated = sorted((piece for piece in pieces if piece.start is not None), key=_order)
-    undated = sorted((piece for piece in pieces if piece.start is None), key=_order)
+    dated = sorted((piece for piece in pieces if piece.span.start is not None), key=_order)
+    undated = sorted((piece for piece in pieces if piece.span.start is None), key=_order)
     courses: list[list[Piece]] = []
     reach = date.min
     for piece in dated:
-        start = piece.start or date.min
+        start = piece.span.start or date.min
         if courses and (start - reach).days <= gap_days:
             courses[-1].append(piece)
-            reach = max(reach, piece.reach or start)
+            reach = max(reach, piece.span.reach or start)
         else:
             courses.append([piece])
-            reach = piece.reach or start
+            reach = piece.span.reach or start
     if undated:
         # A record without any date says that the therapy goes on, not since when.
         running = [course for course in courses if _active(course)][-1:] or courses[-1:]
@@ -109,18 +108,18 @@ def _chained(pieces: Sequence[Piece], gap_days: int) -> list[list[Piece]]:
 def _therapy(course: Sequence[Piece], current: bool, known: frozenset[str], gap_days: int) -> Therapy:
     newest_first = [*reversed(course)]
     # What is running stands before what is over; among equals the later one.
-    newest_first.sort(key=lambda piece: (piece.active, piece.start or date.min), reverse=True)
+    newest_first.sort(key=lambda piece: (piece.span.active, piece.span.start or date.min), reverse=True)
     newest = newest_first[0]
-    coded = next((piece for piece in newest_first if not piece.from_text), newest)
-    held = [piece for piece in course if piece.active]
+    coded = next((piece for piece in newest_first if not piece.drug.from_text), newest)
+    held = [piece for piece in course if piece.span.active]
     return Therapy(
-        key=newest.key,
+        key=newest.drug.key,
         current=current,
         start=_start(course, known),
         end=None if current else max(_over(piece, gap_days) for piece in course),
         supplies=tuple(_supply(piece, _end(piece, newest, current, gap_days)) for piece in newest_first),
-        recognised=coded.recognised,
-        from_text=coded.from_text,
+        recognised=coded.drug.recognised,
+        from_text=coded.drug.from_text,
         dose_changed=_dose_changed(course),
         on_hold=current and all(piece.on_hold for piece in held),
         sources=tuple(dict.fromkeys(piece.source for piece in newest_first)),
@@ -130,65 +129,66 @@ def _therapy(course: Sequence[Piece], current: bool, known: frozenset[str], gap_
 
 def _given(course: Sequence[Piece]) -> tuple[When, ...]:
     """When single doses were administered, newest first."""
-    doses = [piece.given for piece in course if piece.given is not None]
+    doses = [piece.span.given for piece in course if piece.span.given is not None]
     return tuple(sorted(doses, key=lambda when: (when.day, when.hour or 0, when.minute or 0), reverse=True))
 
 
 def _over(piece: Piece, gap_days: int) -> date:
     """End of a record that is over, or was never closed though the therapy is over."""
-    return piece.end or piece.supply_end or add_days(piece.start or date.min, gap_days)
+    return piece.span.end or piece.span.supply_end or add_days(piece.span.start or date.min, gap_days)
 
 
 def _end(piece: Piece, newest: Piece, current: bool, gap_days: int) -> date | None:
     """End of one product; None while it goes on."""
-    if not piece.active:
-        return piece.end
+    if not piece.span.active:
+        return piece.span.end
     if not current:
         return _over(piece, gap_days)
     # A later record took over when this supply ran out; where that is not known both are taken to go on.
-    return None if piece is newest else piece.supply_end
+    return None if piece is newest else piece.span.supply_end
 
 
 def _start(course: Sequence[Piece], known: frozenset[str]) -> date | None:
     """First day of the course; None if the record before the first one is not in the chart."""
-    first = next((piece for piece in course if piece.start is not None), None)
+    first = next((piece for piece in course if piece.span.start is not None), None)
     if first is None or (first.renews is not None and first.renews not in known):
         return None
-    return first.start
+    return first.span.start
 
 
 def _supply(piece: Piece, end: date | None) -> Supply:
     return Supply(
-        agent=piece.agent,
+        agent=piece.drug.agent,
         form=piece.form,
-        start=piece.start,
+        start=piece.span.start,
         end=end,
-        dose_text=piece.dose_text,
-        weekly_mg=piece.weekly_mg,
+        dose_text=piece.dose.text,
+        weekly_mg=piece.dose.weekly_mg,
         source=piece.source,
-        systemic=piece.systemic,
+        systemic=piece.drug.systemic,
     )
 
 
 def _dose_changed(course: Sequence[Piece]) -> date | None:
     """Latest day on which a product or dose began that was not among those before it."""
-    dated = [piece for piece in course if piece.start is not None]
-    changed = None
-    for number, piece in enumerate(dated):
-        before = _running_before(dated[:number], piece.start or date.min)
+    dated = [piece for piece in course if piece.span.start is not None]
+    for number in range(len(dated) - 1, 0, -1):
+        piece = dated[number]
+        before = _running_before(dated[:number], piece.span.start or date.min)
         if before and not any(_same(piece, other) for other in before):
-            changed = piece.start
-    return changed
+            return piece.span.start
+    return None
 
 
 def _running_before(earlier: Sequence[Piece], day: date) -> list[Piece]:
     """Records that were running when a new one began on `day`: those of the latest date, and unfinished ones."""
-    earlier = [piece for piece in earlier if piece.start is not None and piece.start < day]
-    if not earlier:
+    spans = [(piece, piece.span) for piece in earlier]
+    spans = [(piece, span) for piece, span in spans if span.start is not None and span.start < day]
+    if not spans:
         return []
-    latest = earlier[-1].start
+    latest = spans[-1][1].start
     unfinished = add_days(day, -RENEWAL_SLACK.days)
-    return [piece for piece in earlier if piece.start == latest or (piece.reach or date.min) >= unfinished]
+    return [piece for piece, span in spans if span.start == latest or (span.reach or date.min) >= unfinished]
 
 
 def _same(one: Piece, other: Piece) -> bool:
@@ -197,10 +197,11 @@ def _same(one: Piece, other: Piece) -> bool:
         return False
     if "unknown" not in (one.form, other.form) and one.form != other.form:
         return False
-    short, long = sorted((one.agent.casefold(), other.agent.casefold()), key=len)
-    if not long.startswith(short):
-        return False
-    if one.dose and other.dose:
-        return one.dose == other.dose
-    texts = [" ".join(piece.dose_words.casefold().split()) for piece in (one, other)]
+    if one.drug.agent != other.drug.agent:
+        short, long = sorted((one.drug.agent.casefold(), other.drug.agent.casefold()), key=len)
+        if not long.startswith(short):
+            return False
+    if one.dose.amount and other.dose.amount:
+        return one.dose.amount == other.dose.amount
+    texts = [" ".join(piece.dose.words.casefold().split()) for piece in (one, other)]
     return not all(texts) or texts[0] == texts[1]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from decimal import Decimal
 from fractions import Fraction
 from functools import lru_cache
-from typing import NamedTuple
+from math import gcd
 
+import msgspec
 from msgspec import Raw
 
 from cds_service.chart import Form
@@ -18,7 +19,6 @@ from cds_service.fhir.resources import Concept, Dosage, Quantity, Repeat
 from cds_service.fhir.terms import fold
 from cds_service.knowledge.model import Knowledge
 
-WEEK = Decimal(7)
 TIME = {
     "s": (Decimal(1), Decimal(86400)),
     "min": (Decimal(1), Decimal(1440)),
@@ -29,6 +29,8 @@ TIME = {
     "a": (Decimal("365.25"), Decimal(1)),
 }
 """Units of time in days as UCUM defines them, as fractions, so that 168 h are exactly a week."""
+_A_WEEK = {unit: Fraction(7 * share) / Fraction(days) for unit, (days, share) in TIME.items()}
+"""How many of them a week has."""
 _WORDS = {"day": "d", "week": "wk", "month": "mo", "year": "a"}
 _MOST_DAYS = 36525
 
@@ -37,7 +39,7 @@ _STRENGTH = re.compile(r"(\d+(?:\.\d+)?) ?(mg|mcg|ug|g|ml|unt|units?|iu|mmol|%|h
 _MICROGRAM = {"mcg": "ug"}
 
 
-class Dose(NamedTuple):
+class Dose(msgspec.Struct, frozen=True, gc=False):
     """The dose of one record."""
 
     text: str
@@ -45,8 +47,8 @@ class Dose(NamedTuple):
     words: str
     """As the chart has it, '' if it has no words for it."""
     weekly_mg: Decimal | None = None
-    amount: tuple[str, ...] = ()
-    """Amount, unit and rhythm as numbers; () where they are not given as such."""
+    amount: tuple[str | int, ...] = ()
+    """Amount, unit and doses a week as numbers; () where they are not given as such."""
 
 
 def dose_of(dosages: Sequence[Dosage], names: Sequence[str]) -> Dose:
@@ -54,8 +56,11 @@ def dose_of(dosages: Sequence[Dosage], names: Sequence[str]) -> Dose:
 
     mg per week needs one single dosage with amount, frequency and period; anything less is None.
     """
-    words = _joined((dosage.text or "").strip() for dosage in dosages)
-    text = _joined(_text(dosage) for dosage in dosages)
+    written = [(dosage.text or "").strip() for dosage in dosages]
+    words = _joined(written)
+    text = words
+    if not all(written):
+        text = _joined([own or _text(dosage) for own, dosage in zip(written, dosages, strict=True)])
     if len(dosages) != 1:
         return Dose(text, words)
     quantity, repeat = _quantity(dosages[0]), _repeat(dosages[0])
@@ -63,19 +68,19 @@ def dose_of(dosages: Sequence[Dosage], names: Sequence[str]) -> Dose:
         return Dose(text, words)
     try:
         value, _ = number(quantity.value)
-        rhythm = _doses_a_week(repeat)
+        doses, weeks = _doses_a_week(repeat)
     except UnreadableError:
         return Dose(text, words)
     unit = (quantity.code or quantity.unit or "").strip()
-    amount = (str(value.normalize()), unit, str(rhythm))
+    amount = (str(value.normalize()), unit, doses, weeks)
     strength = Decimal(1) if unit == "mg" else _mg_per_ml(names) if unit.casefold() == "ml" else None
     if strength is None or dosages[0].as_needed_boolean:
         return Dose(text, words, None, amount)
-    return Dose(text, words, value * strength * rhythm.numerator / rhythm.denominator, amount)
+    return Dose(text, words, value * strength * doses / weeks, amount)
 
 
-def _joined(texts: Iterable[str]) -> str:
-    return "; ".join(text for text in texts if text)
+def _joined(texts: Sequence[str]) -> str:
+    return "; ".join([text for text in texts if text])
 
 
 def _quantity(dosage: Dosage) -> Quantity | None:
@@ -88,17 +93,24 @@ def _repeat(dosage: Dosage) -> Repeat | None:
     return dosage.timing.repeat if dosage.timing else None
 
 
-def _doses_a_week(repeat: Repeat) -> Fraction:
-    """Raises UnreadableError unless frequency, period and its unit say it without a range."""
-    unit = TIME.get(repeat.period_unit or "")
-    if unit is None or given(repeat.frequency_max) or given(repeat.period_max):
+def _doses_a_week(repeat: Repeat) -> tuple[int, int]:
+    """So many doses in so many weeks, in lowest terms.
+
+    Raises UnreadableError unless frequency, period and its unit say it without a range.
+    """
+    a_week = _A_WEEK.get(repeat.period_unit or "")
+    if a_week is None or given(repeat.frequency_max) or given(repeat.period_max):
         raise UnreadableError("no full timing")
     frequency, _ = number(repeat.frequency)
     period, _ = number(repeat.period)
     if frequency <= 0 or period <= 0:
         raise UnreadableError("no full timing")
-    days, share = unit
-    return Fraction(frequency) * Fraction(WEEK) * Fraction(share) / (Fraction(period) * Fraction(days))
+    # In whole numbers: objects of fractions take many times as long.
+    doses, of_doses = frequency.as_integer_ratio()
+    periods, of_periods = period.as_integer_ratio()
+    doses, weeks = doses * of_periods * a_week.numerator, of_doses * periods * a_week.denominator
+    common = gcd(doses, weeks)
+    return doses // common, weeks // common
 
 
 def _mg_per_ml(names: Sequence[str]) -> Decimal | None:
@@ -107,9 +119,7 @@ def _mg_per_ml(names: Sequence[str]) -> Decimal | None:
 
 
 def _text(dosage: Dosage) -> str:
-    """The dosage in words: those of the chart, else put together from its parts."""
-    if dosage.text and dosage.text.strip():
-        return dosage.text.strip()
+    """A dosage without words of its own, put together from its parts."""
     quantity, repeat = _quantity(dosage), _repeat(dosage)
     parts = []
     if quantity is not None and given(quantity.value):

@@ -6,19 +6,19 @@ administrations speak only as long as their supply can reach.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import date
 from decimal import Decimal
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
 from cds_service.chart import Draft, Refused, When
 from cds_service.fhir import resources as fhir
-from cds_service.fhir.courses import Piece
+from cds_service.fhir.courses import Piece, Span
 from cds_service.fhir.dates import add_days
 from cds_service.fhir.decoding import UnreadableError, decode, given, loosely, members, whole_number
-from cds_service.fhir.dosage import Dose, days_of, dose_of, form_of, strength_of, strength_of_product
+from cds_service.fhir.dosage import days_of, dose_of, form_of, strength_of, strength_of_product
 from cds_service.fhir.reading import Entry, Reading, source_of
 from cds_service.fhir.recognition import Drug, Names, Recogniser
 
@@ -43,6 +43,7 @@ NO_THERAPY = frozenset(
     }
 )
 """The other statuses of FHIR R4 and R5; one that is none of all these was not understood."""
+STATUSES = GOES_ON | IS_OVER | GIVEN | NO_THERAPY | {"recorded"}
 NO_ORDERS = frozenset({"proposal", "plan", "option"})
 
 _CONTAINED = msgspec.json.Decoder(list[msgspec.Raw])
@@ -50,30 +51,6 @@ _PRIOR = msgspec.json.Decoder(fhir.Reference)
 
 
 Recognised = tuple[tuple[Drug, ...], list[str]]
-
-
-class Span(NamedTuple):
-    """When one record begins and ends."""
-
-    active: bool
-    start: date | None
-    reach: date | None
-    supply_end: date | None
-    end: date | None
-    given: When | None = None
-    """When the dose was administered, for a record of one."""
-
-
-class Whole(NamedTuple):
-    """One record, taken apart once for all drugs in it."""
-
-    source: str
-    status: str
-    span: Span
-    dose: Dose
-    dosages: Sequence[fhir.Dosage]
-    names: Sequence[str]
-    prior: str | None
 
 
 class Medications:
@@ -101,27 +78,32 @@ class Medications:
             return Refused(source, "not_an_order", "its intent is not an order")
         if record.intent is not None and record.intent not in ORDERS:
             return self._not_understood(record, source, "its intent is none of FHIR")
-        dosages = record.dosage_instruction or ()
+        known = None
         # With a date nothing but the drug can speak against it: most drugs of a chart end here.
         dated = record.status in GOES_ON or (record.status in IS_OVER and self._days.day(record.authored_on))
         if dated and self._reading.is_about_patient(record.subject):
             found = self._recognise(record, source)
             if isinstance(found, Refused):
                 return found
-        return self._take(record, source, dosages, lambda: self._span_of_request(record, dosages), prior_of(record))
+            known = found
+        elif fault := self._fault(record, source):
+            return fault
+        dosages = record.dosage_instruction or ()
+        return self._take(record, source, dosages, self._span_of_request(record, dosages), known)
 
     def statement(self, record: fhir.MedicationStatement) -> Refused | None:
         """What somebody says that the patient takes."""
         source = source_of("MedicationStatement", record.id)
-        return self._take(record, source, record.dosage or (), lambda: self._span_of_statement(record))
+        fault = self._fault(record, source)
+        return fault or self._take(record, source, record.dosage or (), self._span_of_statement(record))
 
     def dispense(self, record: fhir.MedicationDispense) -> Refused | None:
         """What the pharmacy handed over."""
         source = source_of("MedicationDispense", record.id)
         when = self._days.day(record.when_handed_over) or self._days.day(record.when_prepared)
-        return self._take(
-            record, source, record.dosage_instruction or (), lambda: self._handed(record.status, when, record)
-        )
+        fault = self._fault(record, source)
+        dosages = record.dosage_instruction or ()
+        return fault or self._take(record, source, dosages, self._handed(record.status, when, record))
 
     def administration(self, record: fhir.MedicationAdministration) -> Refused | None:
         """What was given. How long it lasts is not in the record."""
@@ -130,32 +112,43 @@ class Medications:
         moment = record.effective_date_time or record.occurence_date_time
         when = self._days.when(moment or period.start or period.end)
         dosages = (record.dosage,) if record.dosage else ()
-        return self._take(record, source, dosages, lambda: self._administered(record.status, when))
+        fault = self._fault(record, source)
+        return fault or self._take(record, source, dosages, self._administered(record.status, when))
+
+    def _fault(self, record: fhir.Drug, source: str) -> Refused | None:
+        """What speaks against a record before its drug and its dates are looked at."""
+        if not self._reading.is_about_patient(record.subject):
+            return other_patient(source, AREA)
+        if record.status is None:
+            return Refused(source, "no_status", "it has no status", AREA, tell=True)
+        if record.status not in STATUSES:
+            return self._not_understood(record, source, "its status is none of FHIR")
+        return None
 
     def _take(
         self,
         record: fhir.Drug,
         source: str,
         dosages: Sequence[fhir.Dosage],
-        span_of: Callable[[], Span | Refused],
-        prior: str | None = None,
+        span: Span | Refused,
+        known: Recognised | None = None,
     ) -> Refused | None:
-        if not self._reading.is_about_patient(record.subject):
-            return other_patient(source, AREA)
-        if record.status is None:
-            return Refused(source, "no_status", "it has no status", AREA, tell=True)
-        if record.status not in GOES_ON | IS_OVER | GIVEN | NO_THERAPY | {"recorded"}:
-            return self._not_understood(record, source, "its status is none of FHIR")
-        span = span_of()
+        """Keep a piece for each drug of the record; `known` if they were recognised already."""
         if isinstance(span, Refused):
             return msgspec.structs.replace(span, source=source)
-        found = self._recognise(record, source)
+        found = known or self._recognise(record, source)
         if isinstance(found, Refused):
             return found
         drugs, names = found
-        dose = dose_of(dosages, [*names, *(drug.product for drug in drugs)])
-        whole = Whole(source, record.status, span, dose, dosages, names, prior)
-        self.pieces.extend(self._piece(drug, whole) for drug in drugs)
+        knowledge = self._reading.knowledge
+        prior = prior_of(record) if isinstance(record, fhir.MedicationRequest) else None
+        dose = dose_of(dosages, [*names, *[drug.product for drug in drugs]])
+        for drug in drugs:
+            form = form_of(drug, dosages, names, knowledge)
+            local = form in knowledge.therapies[drug.key].local_forms and not drug.systemic
+            strength = strength_of_product(drug.product) or strength_of(names[0] if names else "")
+            on_hold = record.status == "on-hold"
+            self.pieces.append(Piece(drug, span, dose, source, form, local, on_hold, strength, prior))
         return None
 
     def _not_understood(self, record: fhir.Drug, source: str, detail: str) -> Refused:
@@ -163,51 +156,26 @@ class Medications:
         found = self._recognise(record, source)
         return found if isinstance(found, Refused) else Refused(source, "not_understood", detail, AREA, tell=True)
 
-    def _piece(self, drug: Drug, whole: Whole) -> Piece:
-        span = whole.span
-        form = form_of(drug, whole.dosages, whole.names, self._reading.knowledge)
-        return Piece(
-            key=drug.key,
-            agent=drug.agent,
-            form=form,
-            local=form in self._reading.knowledge.therapies[drug.key].local_forms and not drug.systemic,
-            source=whole.source,
-            recognised=drug.recognised,
-            active=span.active,
-            start=span.start,
-            reach=span.reach,
-            supply_end=span.supply_end,
-            end=span.end,
-            systemic=drug.systemic,
-            from_text=drug.from_text,
-            on_hold=whole.status == "on-hold",
-            dose_text=whole.dose.text,
-            dose_words=whole.dose.words,
-            dose=whole.dose.amount,
-            weekly_mg=whole.dose.weekly_mg,
-            strength=strength_of_product(drug.product) or strength_of(whole.names[0] if whole.names else ""),
-            renews=whole.prior,
-            given=span.given,
-        )
-
     # -- dates ---------------------------------------------------------------------------------------
 
     def _span_of_request(self, record: fhir.MedicationRequest, dosages: Sequence[fhir.Dosage]) -> Span | Refused:
-        supply = record.dispense_request or fhir.DispenseRequest()
-        validity = supply.validity_period or fhir.Period()
-        bounds = [bound for dosage in dosages if (bound := _bounds(dosage)) is not None]
-        starts = [validity.start, record.authored_on, *(bound.start for bound in bounds)]
-        start = min((day for text in starts if (day := self._days.day(text)) is not None), default=None)
-        given_out = self._days.day(record.authored_on) or start
-        duration = days_of(supply.expected_supply_duration)
+        supply = record.dispense_request
+        periods = [_bounds(dosage) for dosage in dosages]
+        if supply is not None:
+            periods.append(supply.validity_period)
+        written = self._days.day(record.authored_on)
+        starts = [written, *[self._days.day(each.start) for each in periods if each is not None]]
+        ends = [self._days.last_day(each.end) for each in periods if each is not None]
+        start = _earliest(starts)
+        given_out = written or start
         runs_out = None
-        if duration is not None and given_out is not None:
+        duration = days_of(supply.expected_supply_duration) if supply is not None else None
+        if supply is not None and duration is not None and given_out is not None:
             repeats = whole_number(supply.number_of_repeats_allowed) or 0
             runs_out = add_days(given_out, duration * (1 + min(max(repeats, 0), 1000)))
-        stated = [self._days.last_day(validity.end), *(self._days.last_day(bound.end) for bound in bounds)]
-        ends = [day for day in (runs_out, *stated) if day is not None]
-        supply_end = runs_out or min(ends, default=None)
-        return self._span(record.status, start, supply_end or given_out, supply_end, min(ends, default=None))
+        end = _earliest([runs_out, *ends])
+        supply_end = runs_out or end
+        return self._span(record.status, start, supply_end or given_out, supply_end, end)
 
     def _span_of_statement(self, record: fhir.MedicationStatement) -> Span | Refused:
         period = record.effective_period or fhir.Period()
@@ -254,7 +222,7 @@ class Medications:
 
     def _administered(self, status: str | None, when: When | None) -> Span | Refused:
         span = self._handed(status, when.day if when else None, None)
-        return span if isinstance(span, Refused) else span._replace(given=when)
+        return span if isinstance(span, Refused) else msgspec.structs.replace(span, given=when)
 
     # -- which drug ----------------------------------------------------------------------------------
 
@@ -376,6 +344,10 @@ def prior_of(record: fhir.MedicationRequest) -> str | None:
     except UnreadableError:
         return ""
     return "/".join((prior.reference or "").partition("/_history/")[0].split("/")[-2:])
+
+
+def _earliest(days: Sequence[date | None]) -> date | None:
+    return min([day for day in days if day is not None], default=None)
 
 
 def _bounds(dosage: fhir.Dosage) -> fhir.Period | None:

@@ -39,6 +39,7 @@ _CODE = msgspec.json.Decoder(BareConcept)
 _VALUE = msgspec.json.Decoder(Concept)
 _COMPONENTS = msgspec.json.Decoder(list[Component])
 _SUBJECT = msgspec.json.Decoder(Reference)
+_renamed = msgspec.structs.replace
 
 
 class Sample(msgspec.Struct, frozen=True, gc=False):
@@ -62,11 +63,10 @@ class Observations:
         self._laboratory = Laboratory(reading.terms, patient)
         self._read_date = reading.calendar.when
         self._latest = add_days(reading.as_of, 1)
-        self._seen = reading.terms.seen
+        self._codes = reading.terms.codes
         self._panels_count = bool(reading.knowledge.switches["panel_counts_as_done"])
-        self._strange = reading.terms.strange
         self._subjects: dict[bytes, bool] = {}
-        self._found: list[Found] = []
+        self._found: dict[str, list[Found]] = {}
         self._pregnancy: list[tuple[tuple[Any, ...], bool, str]] = []
 
     def read(self, observation: Observation, _: Entry) -> Refused | None:
@@ -78,13 +78,11 @@ class Observations:
             and observation.contained is ABSENT
             and self._subjects.get(bytes(observation.subject))
         ):
-            code = bytes(observation.code)
-            known = self._seen.get(code)
-            if known is not None and observation.status in USABLE:
+            known = self._codes.get(bytes(observation.code))
+            if type(known) is Refused:
+                return _renamed(known, source=source)
+            if type(known) is Known and observation.status in USABLE:
                 return self._keep(observation, known, self._sample(observation, source))
-            strange = self._strange.get(code)
-            if strange is not None:
-                return msgspec.structs.replace(strange, source=source)
         return self._carefully(observation, source)
 
     def report(self, report: DiagnosticReport, _: Entry) -> Refused | None:
@@ -183,11 +181,12 @@ class Observations:
     def _known(self, raw: Raw) -> Known | None:
         """The result code of a `code`; None if there is none. Raises UnreadableError."""
         key = bytes(raw)
-        found = self._seen.get(key)
-        if found is None and key not in self._strange:
-            found = self._match(loosely(raw, _CODE) if given(raw) else BareConcept())
-            if found is not None:
-                self._seen.keep(key, found, len(key))
+        kept = self._codes.get(key)
+        if kept is not None:
+            return kept if isinstance(kept, Known) else None
+        found = self._match(loosely(raw, _CODE) if given(raw) else BareConcept())
+        if found is not None:
+            self._codes.keep(key, found, len(key))
         return found
 
     def _match(self, concept: BareConcept) -> Known | None:
@@ -209,10 +208,19 @@ class Observations:
             text, covers = "it says that there is no result", markers_of(known)
             return Refused(sample.source, "not_performed", text, covers, tell=has_value(part))
         try:
-            self._found.append(Found(self._measurement(part, known, sample), sample.issued, sample.meta))
+            result = self._measurement(part, known, sample)
         except UnreadableError:
             return Refused(sample.source, "unreadable", UNREADABLE, markers_of(known), tell=True)
+        self._put(result, sample)
         return None
+
+    def _put(self, result: Measurement, sample: Sample) -> None:
+        found = Found(result, sample.issued, sample.meta)
+        same = self._found.get(result.marker)
+        if same is None:
+            self._found[result.marker] = [found]
+        else:
+            same.append(found)
 
     def _measurement(self, part: Component, known: Known, sample: Sample) -> Measurement:
         laboratory = self._laboratory
@@ -297,12 +305,12 @@ class Observations:
     def _without_result(self, observation: Observation, source: str, known: Known | None) -> Refused | None:
         """A panel, a pregnancy status, or a code that is none of ours."""
         key = bytes(observation.code)
-        strange = self._strange.get(key)
-        if strange is not None:
-            return msgspec.structs.replace(strange, source=source)
+        strange = self._codes.get(key)
+        if isinstance(strange, Refused):
+            return _renamed(strange, source=source)
         refused = self._named_otherwise(observation, source, known)
         if refused is not None and refused.reason in ("unknown_code", "denied_code"):
-            self._strange.keep(key, msgspec.structs.replace(refused, source=""), len(key))
+            self._codes.keep(key, _renamed(refused, source=""), len(key))
         return refused
 
     def _named_otherwise(self, observation: Observation, source: str, known: Known | None) -> Refused | None:
@@ -331,7 +339,7 @@ class Observations:
         for marker in sorted(markers):
             problem: Any = sample.problem or "panel"
             done = Measurement(marker, None, sample.when, sample.status, source, code, problem=problem)
-            self._found.append(Found(done, sample.issued, sample.meta))
+            self._put(done, sample)
         return None
 
     def _pregnancy_status(

@@ -12,6 +12,8 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
+import msgspec
+
 from cds_service.chart import Form
 from cds_service.fhir.resources import Coding, Concept, Reference
 from cds_service.fhir.terms import ATC, RXNORM, Terms, fold
@@ -45,7 +47,7 @@ class Names(NamedTuple):
         return [text for text in found if text and text.strip()]
 
 
-class Drug(NamedTuple):
+class Drug(msgspec.Struct, frozen=True, gc=False):
     """One therapy key of a record, and what is known of the product."""
 
     key: str

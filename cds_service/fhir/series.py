@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime
 from decimal import Decimal
 
 import msgspec
 from msgspec import Raw
 
-from cds_service.chart import Measurement, Phrase, Refused
+from cds_service.chart import Measurement, Phrase, Refused, When
 from cds_service.fhir.dates import Calendar
 from cds_service.fhir.decoding import given
 from cds_service.fhir.reading import Reading
@@ -47,20 +47,31 @@ def by_status(status: str | None, source: str, covers: frozenset[str]) -> Refuse
     return Refused(source, "no_status", "it has no known status", covers, tell=True)
 
 
-def in_order(found: Iterable[Found], reading: Reading) -> Mapping[str, tuple[Measurement, ...]]:
+def in_order(found: Mapping[str, Sequence[Found]], reading: Reading) -> Mapping[str, tuple[Measurement, ...]]:
     """Results by marker, markers in alphabetical order. Copies that were set aside are noted in `reading`."""
-    by_marker: dict[str, list[Found]] = {}
-    for each in found:
-        by_marker.setdefault(each.result.marker, []).append(each)
-    calendar = reading.calendar
-    return {marker: _ordered(_one_a_sample(by_marker[marker], reading), calendar) for marker in sorted(by_marker)}
+    return {marker: _ordered(found[marker], reading) for marker in sorted(found)}
 
 
-def _ordered(found: Sequence[Found], calendar: Calendar) -> tuple[Measurement, ...]:
+def _ordered(found: Sequence[Found], reading: Reading) -> tuple[Measurement, ...]:
+    if not _is_ordered(found):
+        calendar = reading.calendar
+        found = sorted(_one_a_sample(found, reading), key=lambda each: _recency(each, calendar), reverse=True)
+    return tuple([each.result for each in found])
+
+
+def _is_ordered(found: Sequence[Found]) -> bool:
+    """True if each result is older than the one before it, as servers send them: nothing is left to decide."""
     if len(found) == 1:
-        return (found[0].result,)
-    newest_first = sorted(found, key=lambda each: _recency(each, calendar), reverse=True)
-    return tuple([each.result for each in newest_first])
+        return True
+    after: When | None = None
+    for each in found:
+        when = each.result.when
+        if when is None or when.instant is None or each.result.problem == "panel":
+            return False
+        if after is not None and (when.instant >= after.instant or when.day > after.day):  # type: ignore[operator]
+            return False
+        after = when
+    return True
 
 
 def _recency(each: Found, calendar: Calendar) -> tuple[date, datetime, Stamp, str, str]:
@@ -88,8 +99,6 @@ def _stamp(text: str | None, calendar: Calendar) -> Stamp:
 
 def _one_a_sample(found: Sequence[Found], reading: Reading) -> Sequence[Found]:
     """One result for each moment and class of status."""
-    if len(found) == 1:
-        return found
     moments = [(_moment(each.result), each.result.status in USABLE) for each in found]
     if len(set(moments)) == len(found) and "panel" not in [each.result.problem for each in found]:
         return found

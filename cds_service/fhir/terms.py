@@ -62,6 +62,9 @@ class Match(NamedTuple):
     past: bool
 
 
+_NOT_LOOKED_UP = Match(frozenset(), past=False)
+
+
 class Terms:
     """Look-ups over one `Knowledge`. Holds nothing of any patient."""
 
@@ -70,16 +73,17 @@ class Terms:
         self.knowledge = knowledge
         self.results = known_codes(knowledge)
         self.denied = frozenset(knowledge.denied)
-        self.seen = Memory[bytes, Known]()
-        """Result codes by the JSON in which they stood: laboratories write theirs in the same way each time."""
-        self.strange = Memory[bytes, Refused]()
-        """Why results are not read, by the JSON of a `code` that is none of ours."""
+        self.codes = Memory[bytes, Known | Refused]()
+        """By the JSON of a `code`: the result code in it, or why results of it are not read. Laboratories write
+        theirs in the same way each time."""
         self.limits = Memory[tuple[bytes, str, str | None], Limits]()
         """Reference ranges that hold for everybody, by their JSON, marker and unit of the result."""
         self.flags = Memory[bytes, str]()
         """The laboratory's own judgement by its JSON."""
         self.recognised = Memory[tuple[object, ...], Any]()
         """What a drug is, by its codes and names: a formulary has a few thousand."""
+        self._diagnoses = Memory[tuple[str | None, str], Match | None]()
+        """Concepts by code system and code of a diagnosis, also of those that belong to none."""
         self.orderables = _orderables(knowledge)
         self._atc = dict(knowledge.atc)
         self._icd = _prefixes(knowledge)
@@ -102,6 +106,14 @@ class Terms:
         """Concepts of one condition or procedure code; None if it belongs to none."""
         if not code:
             return None
+        key = (system, code)
+        found = self._diagnoses.get(key, _NOT_LOOKED_UP)
+        if found is _NOT_LOOKED_UP:
+            found = self._look_up(system, code)
+            self._diagnoses.keep(key, found, len(code) + len(system or ""))
+        return found
+
+    def _look_up(self, system: str | None, code: str) -> Match | None:
         if system == SNOMED:
             concepts = self._snomed.get(code)
             return None if concepts is None else Match(concepts, past=False)
