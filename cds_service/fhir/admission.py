@@ -25,7 +25,7 @@ MEDICATION_RECORDS = frozenset(
 )
 PATIENT = frozenset({"patient"})
 NO_ENTRY = Entry()
-"""What a result that was read at one go with its page is given for its entry: nobody looks at it."""
+"""What a resource that was read at one go with its page is given for its entry: nobody looks at it."""
 
 
 class Admission:
@@ -39,9 +39,31 @@ class Admission:
 
     def admit(self, page: Page, readers: Readers) -> None:
         """Read all entries of one page."""
-        desk = _Desk(self, page, readers)
-        desk.take_all()
-        desk.close()
+        if page.resources is not None:
+            self._admit_alike(page, page.resources, readers)
+        elif page.entries:
+            desk = _Desk(self, page, readers)
+            desk.take_all()
+            desk.close()
+        else:
+            bundle.note_truncation(page, [], self.reading)
+
+    def _admit_alike(self, page: Page, resources: list[Any], readers: Readers) -> None:
+        """The same for a page that was read at one go."""
+        (name,) = page.expected.types
+        reading, read, used = self.reading, readers[name], 0
+        for resource in resources:
+            try:
+                verdict = read(resource, NO_ENTRY)
+            except Exception:  # a fault of ours in one resource must neither raise nor pass for fine
+                verdict = _failed(name, resource, page)
+            if verdict is None:
+                used += 1
+            else:
+                reading.refused.append(verdict)
+        reading.came_in += len(resources)
+        reading.used += used
+        bundle.note_truncation(page, resources, reading)
 
     def patient(self, pages: list[Page]) -> Patient:
         """The patient of context; one with nothing but the id, and a gap, if it did not come."""
@@ -74,6 +96,10 @@ class Admission:
 
 def _nobody(_: Any, __: Entry) -> Refused | None:
     raise LookupError("nobody reads this type")
+
+
+def _failed(name: str, resource: Any, page: Page) -> Refused:
+    return Refused(source_of(name, resource.id), "failed", UNREADABLE, page.expected.covers, tell=True)
 
 
 def _code_of(raw: msgspec.Raw) -> msgspec.Raw:
@@ -118,11 +144,6 @@ class _Desk:
 
     def take_all(self) -> None:
         """Read the entries, and book each that holds a resource."""
-        if self._page.results is not None:
-            self._reading.came_in += len(self._page.results)
-            for result in self._page.results:
-                self._read(result, NO_ENTRY)
-            return
         for position, entry in enumerate(self._page.entries):
             search = entry.search
             included = search is not None and search.mode == "include"
@@ -161,13 +182,9 @@ class _Desk:
         self._matches.append(resource)
         try:
             verdict = self._reader(resource, entry)
-        except Exception:  # a fault of ours in one resource must neither raise nor pass for fine
-            source = source_of(self._guess, resource.id)
-            verdict = Refused(source, "failed", UNREADABLE, self._page.expected.covers, tell=True)
-        if verdict is None:
-            self._reading.used += 1
-        else:
-            self._reading.refused.append(verdict)
+        except Exception:  # see `Admission._admit_alike`
+            verdict = _failed(self._guess, resource, self._page)
+        self._reading.book(verdict)
 
     def _unreadable(self, entry: Entry, name: str, head: Resource, position: int) -> Refused:
         source = source_of(name, head.id) if name and head.id else f"{self._page.expected.key}[{position}]"

@@ -8,7 +8,7 @@ from datetime import date
 from cds_service.chart import Condition, Procedure, Refused, When
 from cds_service.fhir import resources as fhir
 from cds_service.fhir.medications import other_patient
-from cds_service.fhir.reading import NOTHING, Reading, source_of
+from cds_service.fhir.reading import NOTHING, Entry, Reading, source_of
 from cds_service.fhir.resources import Coding, Concept
 
 CONDITIONS = frozenset({"conditions"})
@@ -32,7 +32,7 @@ class Conditions:
         self.procedures: list[Procedure] = []
         self._reading = reading
 
-    def condition(self, record: fhir.Diagnosis) -> Refused | None:
+    def condition(self, record: fhir.Diagnosis, _: Entry) -> Refused | None:
         """A diagnosis. Without a clinical status it is active, unless it says when it ended."""
         source = source_of("Condition", record.id)
         if not self._reading.is_about_patient(record.subject):
@@ -71,12 +71,12 @@ class Conditions:
         ended: date | None = self._reading.calendar.last_day(record.abatement_date_time)
         return ended is None or ended > self._reading.as_of
 
-    def procedure(self, record: fhir.ProcedureResource) -> Refused | None:
+    def procedure(self, record: fhir.ProcedureResource, _: Entry) -> Refused | None:
         """A procedure that was done or is going on."""
         source = source_of("Procedure", record.id)
         if not self._reading.is_about_patient(record.subject):
             return other_patient(source, PROCEDURES)
-        concepts, _, code = self._match(record.code)
+        concepts, _past, code = self._match(record.code)
         if not concepts:
             return Refused(source, "unknown_code", "it belongs to no concept of the rules")
         if record.status not in DONE:
@@ -95,12 +95,12 @@ class Conditions:
             or when(period.end)
         )
 
-    def device(self, record: fhir.DeviceResource) -> Refused | None:
+    def device(self, record: fhir.DeviceResource, _: Entry) -> Refused | None:
         """A device that the patient has."""
         source = source_of("Device", record.id)
         if not self._reading.is_about_patient(record.patient):
             return other_patient(source, PROCEDURES)
-        concepts, _, code = self._match(record.type)
+        concepts, _past, code = self._match(record.type)
         if not concepts:
             return Refused(source, "unknown_code", "it belongs to no concept of the rules")
         if record.status not in IN_USE:

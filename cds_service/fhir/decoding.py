@@ -156,6 +156,9 @@ def _check_size(text: str) -> None:
 
 def whole_number(raw: Raw) -> int | None:
     """A JSON number that is a whole one, else None."""
+    digits = bytes(raw)
+    if len(digits) <= SHORT and digits.isdigit():
+        return int(digits)
     try:
         value, _ = number(raw)
     except UnreadableError:

@@ -69,7 +69,7 @@ class Medications:
 
     # -- the four kinds of record --------------------------------------------------------------------
 
-    def request(self, record: fhir.MedicationRequest) -> Refused | None:
+    def request(self, record: fhir.MedicationRequest, _: Entry) -> Refused | None:
         """A prescription. A missing intent is taken for an order; a missing status cannot be judged."""
         source = source_of("MedicationRequest", record.id)
         if record.do_not_perform:
@@ -91,13 +91,13 @@ class Medications:
         dosages = record.dosage_instruction or ()
         return self._take(record, source, dosages, self._span_of_request(record, dosages), known)
 
-    def statement(self, record: fhir.MedicationStatement) -> Refused | None:
+    def statement(self, record: fhir.MedicationStatement, _: Entry) -> Refused | None:
         """What somebody says that the patient takes."""
         source = source_of("MedicationStatement", record.id)
         fault = self._fault(record, source)
         return fault or self._take(record, source, record.dosage or (), self._span_of_statement(record))
 
-    def dispense(self, record: fhir.MedicationDispense) -> Refused | None:
+    def dispense(self, record: fhir.MedicationDispense, _: Entry) -> Refused | None:
         """What the pharmacy handed over."""
         source = source_of("MedicationDispense", record.id)
         when = self._days.day(record.when_handed_over) or self._days.day(record.when_prepared)
@@ -105,7 +105,7 @@ class Medications:
         dosages = record.dosage_instruction or ()
         return fault or self._take(record, source, dosages, self._handed(record.status, when, record))
 
-    def administration(self, record: fhir.MedicationAdministration) -> Refused | None:
+    def administration(self, record: fhir.MedicationAdministration, _: Entry) -> Refused | None:
         """What was given. How long it lasts is not in the record."""
         source = source_of("MedicationAdministration", record.id)
         period = record.effective_period or record.occurence_period or fhir.Period()

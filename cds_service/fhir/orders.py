@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from cds_service.chart import Order, Refused
 from cds_service.fhir.medications import ORDERS, other_patient
-from cds_service.fhir.reading import Reading, source_of
+from cds_service.fhir.reading import Entry, Reading, source_of
 from cds_service.fhir.resources import ServiceRequest
 
 AREA = frozenset({"orders"})
@@ -19,7 +19,9 @@ class Orders:
         self.orders: list[Order] = []
         self._reading = reading
 
-    def read(self, record: ServiceRequest, drafted: bool = False, selected: bool = True) -> Refused | None:
+    def read(
+        self, record: ServiceRequest, _: Entry, drafted: bool = False, selected: bool = True
+    ) -> Refused | None:
         """One order. A draft counts whatever its intent and status are; `selected`: the call is about it."""
         source = source_of("ServiceRequest", record.id)
         if not self._reading.is_about_patient(record.subject):
