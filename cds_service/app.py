@@ -7,6 +7,7 @@ the log (`log.py`).
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import sys
 from collections.abc import Callable
@@ -36,6 +37,11 @@ from cds_service.web.page_words import page_words
 from cds_service.web.workbench import Tools
 
 T = TypeVar("T")
+
+LARGE_BLOCK = 128 * 1024
+"""Bytes from which on a block of memory is one of its own. The C library's first value; it raises it by itself."""
+_MMAP_THRESHOLD, _ARENA_MAX = -3, -8
+"""Parameters of mallopt(3)."""
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 """Methods that the log names; a client may invent any word."""
@@ -183,6 +189,14 @@ def settle_memory() -> None:
     A call makes few objects that point at each other; with the default thresholds the collector would look
     through the whole knowledge again and again. What start-up left behind is not collected first: it is little, and
     looking for it takes a tenth of a start.
+
+    The C library (glibc; others are left alone) gives the memory of a large body back as soon as the call is
+    answered. By itself it would learn to keep such blocks, in a heap for each thread, and a worker that once had
+    many large calls would stay large.
     """
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(_MMAP_THRESHOLD, LARGE_BLOCK)
+        mallopt(_ARENA_MAX, 1)

@@ -9,6 +9,8 @@ import subprocess
 import sys
 from datetime import UTC
 
+import pytest
+
 from cds_service import __version__
 from cds_service.app import create_app, now_utc, settle_memory
 from cds_service.cli_database import upgrade_database
@@ -71,3 +73,32 @@ def test_a_worker_logs_to_standard_output(tmp_path):
     (line,) = done.stdout.splitlines()
     assert json.loads(line)["status"] == 200
     assert done.stderr == ""
+
+
+LARGE_AND_SMALL = """
+import os, sys
+from pathlib import Path
+from cds_service.app import settle_memory
+
+def resident():
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+settle_memory()
+small = []
+for _ in range(2):  # after the first time the C library would keep blocks of this size
+    large = []
+    for _ in range(30):
+        large.append(os.urandom(2 * 2**20))
+        small.append(os.urandom(600))  # lies in between and stays
+    most = resident()
+    del large
+print(most - resident())
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="asks Linux how much memory the process has")
+def test_the_memory_of_large_bodies_goes_back():
+    done = subprocess.run(
+        [sys.executable, "-c", LARGE_AND_SMALL], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert float(done.stdout) > 50  # of 60
