@@ -1,9 +1,10 @@
-"""Calls with a token: the keys of a synthetic EHR, a new token for each call, what a signature alone costs."""
+"""Calls with a token: the keys of a synthetic EHR, a new token for each call, what checking one costs."""
 
 from __future__ import annotations
 
 import json
 import time
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,12 @@ from uuid import uuid4
 
 import jwt
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
+
+from cds_service.cli_database import upgrade_database
+from cds_service.feedback.database import connect
+from cds_service.security.callers import Callers, admit
+from cds_service.security.replay import Replays
+from cds_service.settings import load
 
 ISSUER = "https://ehr.example.org"
 KID = "bench"
@@ -45,15 +52,30 @@ def token(algorithm: str, audience: str) -> str:
     return jwt.encode(claims, key_of(algorithm), algorithm, headers={"kid": KID})
 
 
-def verification_us(algorithm: str) -> float:
-    """CPU of one verification of the signature, in microseconds: the least of many."""
-    signed, _, signature = token(algorithm, "any").rpartition(".")
+def checking_us(algorithm: str, folder: Path) -> tuple[float, float]:
+    """CPU of a checked token in microseconds, the least of many: of its signature alone, and of all else.
+
+    All else is what `hooks.access` does beside it: the token taken apart, its client, claims and key found, its id
+    kept in an SQLite file in `folder`. The two are measured in turn, each with a new token.
+    """
+    settings = load({"CDS_CONFIG": str(configure(algorithm, folder))})
+    url = f"sqlite:///{folder / 'tokens.sqlite3'}"
+    upgrade_database(url)
+    replays = Replays(connect(url), lambda: datetime.now(UTC))
+    callers = Callers(settings, lambda _client, problem: print(problem))
     verifier, public = jwt.get_algorithm_by_name(algorithm), key_of(algorithm).public_key()
-    proof = jwt.utils.base64url_decode(signature)
-    taken = []
+    alone, whole = [], []
     for _ in range(ROUNDS):
+        new = token(algorithm, callers.endpoint("/"))
+        signed, _, signature = new.rpartition(".")
+        proof = jwt.utils.base64url_decode(signature)
         before = time.thread_time_ns()
         if not verifier.verify(signed.encode(), public, proof):
             raise RuntimeError("a good signature was refused")
-        taken.append(time.thread_time_ns() - before)
-    return min(taken) / 1000
+        between = time.thread_time_ns()
+        client, claims = callers.check(f"Bearer {new}", "/", time.time())
+        admit(client, claims, replays.first_use)
+        after = time.thread_time_ns()
+        alone.append(between - before)
+        whole.append(after - between)
+    return min(alone) / 1000, (min(whole) - min(alone)) / 1000

@@ -32,7 +32,7 @@ from cds_service.feedback.tables import CALLS, CARDS, FEEDBACK, SUGGESTIONS
 CAPACITY = 20_000
 """Calls that wait to be written, at most: some ten megabytes."""
 BATCH = 500
-PERIOD_SECONDS = 0.25
+PERIOD_SECONDS = 0.1
 LONGEST_PAUSE_SECONDS = 10.0
 CLOSING_SECONDS = 3.0
 

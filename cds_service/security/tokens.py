@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Iterator, Sequence
+from functools import cache
 from typing import Any, NamedTuple
 
 import jwt
@@ -31,6 +32,7 @@ LONGEST_JTI = 255
 _BEARER = re.compile(r"[Bb][Ee][Aa][Rr][Ee][Rr] +([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]*) *")
 _GREATEST_TIME = 1e12
 _json = msgspec.json.Decoder()
+_verifier = cache(jwt.get_algorithm_by_name)  # which would make all of them anew for each token
 
 
 class Token(NamedTuple):
@@ -161,5 +163,4 @@ def key_faults(token: Token, keys: tuple[Key, ...] | None) -> Iterator[str]:
 
 
 def _is_signed(token: Token, algorithm: str, key: Key) -> bool:
-    verifier = jwt.get_algorithm_by_name(algorithm)
-    return verifier.verify(token.signed, key.public, token.signature)
+    return _verifier(algorithm).verify(token.signed, key.public, token.signature)
