@@ -137,9 +137,17 @@ def test_fetched_once_while_fresh(keys, key_server, ticks):
 
 def test_fetched_ahead_in_the_background(keys, key_server, ticks):
     keys.find(KID)
-    key_server.answer = key_server.serve(key_set(jwk(kid="new")))
+    asked_in_vain = threading.Event()
+    new = key_server.serve(key_set(jwk(kid="new")))
+
+    def later(handler):
+        asked_in_vain.wait(10)
+        new(handler)
+
+    key_server.answer = later
     ticks.now += FRESH_SECONDS
     assert len(keys.find(KID)) == 1, "not waited for"
+    asked_in_vain.set()
     settle()
     assert keys.find("new")
     assert keys.find(KID) == ()
