@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from tests.mutant_cases import Judge
 
 SURVIVED, KILLED, TIMEOUT = 0, 1, 2
-KEPT = {"index", "questions", "predicates", "context", "outcome"}
+KEPT = {"index", "plan", "questions", "predicates", "context", "outcome"}
 """Modules of which something is worked out once for a knowledge base."""
 WORDS = {SURVIVED: "survived", KILLED: "killed", TIMEOUT: "timeout"}
 
@@ -247,10 +247,11 @@ class Mutants:
 def forget() -> None:
     """Make anew what is worked out once for a knowledge base: it was worked out unchanged."""
     from cds_service.rules.index import INDEX
+    from cds_service.rules.plan import PLANS
     from cds_service.rules.predicates import QUESTIONS
 
-    INDEX._made.clear()
-    QUESTIONS._made.clear()
+    for kept in (INDEX, PLANS, QUESTIONS):
+        kept._made.clear()
 
 
 def changes(wanted: tuple[str, ...]) -> list[str]:

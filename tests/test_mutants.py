@@ -25,7 +25,7 @@ SCENARIOS = Path(__file__).parent / "scenarios"
 
 # What is changed, from, to, and the cases that should notice.
 CHANGES: list[tuple[Callable[..., Any], str, str, str]] = [
-    (compare.passes, '">": value > limit', '">": value >= limit', "hematocrit"),
+    (compare.passes, "certain = value > limit", "certain = value >= limit", "hematocrit"),
     (
         units.for_display,
         "value.quantize(_step(marker.decimals), context=_EXACT)",

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from decimal import Decimal
+from operator import ge, gt, le, lt
 
+COMPARISONS: Mapping[str, Callable[[Decimal, Decimal], bool]] = {">": gt, ">=": ge, "<": lt, "<=": le}
 OPERATORS = {"above": ">", "at_or_above": ">=", "below": "<", "at_or_below": "<="}
 
 
@@ -14,7 +17,7 @@ def passes(value: Decimal, comparator: str, operator: str, limit: Decimal) -> bo
     Both numbers are in one unit and rounded alike. None means that it cannot be told.
     """
     if comparator == "":
-        return {">": value > limit, ">=": value >= limit, "<": value < limit, "<=": value <= limit}[operator]
+        return COMPARISONS[operator](value, limit)
     if operator in ("<", "<="):
         return _mirrored(value, comparator, operator, limit)
     if comparator in (">", ">="):

@@ -37,14 +37,20 @@ class Context:
         """Answers that were given before, by the number of their question."""
         self.steps: list[Step] | None = None
         """What the rule at work has computed; None unless the evaluation is traced."""
+        self.taken = {course.key for course in chart.therapies}
+        """Therapy keys of all courses, past ones too."""
+        self._ages: tuple[int | None, int | None] | None = None
+        self._courses: dict[frozenset[str], Therapy | None] = {}
         self._series: dict[str, tuple[Measurement, ...]] = {}
         self._performed: dict[str, tuple[Measurement, ...]] = {}
+        self._done: dict[str, tuple[Measurement, ...]] = {}
         self._comparable: dict[tuple[str, int | None], tuple[Measurement, ...]] = {}
-        self._gaps: dict[str, list[Gap | Refused]] = {}
-        holes: list[Gap | Refused] = [*chart.gaps, *(refused for refused in chart.refused if refused.tell)]
+        self.gaps: dict[str, list[Gap | Refused]] = {}
+        """What the chart lacks, by area."""
+        holes: list[Gap | Refused] = [*chart.gaps, *[refused for refused in chart.refused if refused.tell]]
         for hole in holes:
             for area in hole.covers:
-                self._gaps.setdefault(area, []).append(hole)
+                self.gaps.setdefault(area, []).append(hole)
 
     def switch(self, name: str) -> Any:
         """Value of a site switch; an unknown name is an error of the knowledge base."""
@@ -99,7 +105,7 @@ class Context:
 
     def doubts(self, area: str, since: date | None = None) -> tuple[Doubt, ...]:
         """Why the chart may lack something of `area` from `since` on (None: ever); () if it does not."""
-        holes = self._gaps.get(area)
+        holes = self.gaps.get(area)
         if not holes:
             return ()
         found = []
@@ -116,10 +122,11 @@ class Context:
 
     def series(self, marker: str) -> tuple[Measurement, ...]:
         """Final results of a marker, newest first, comparable or not."""
-        if marker not in self._series:
+        known = self._series.get(marker)
+        if known is None:
             found = self.chart.measurements.get(marker, ())
-            self._series[marker] = tuple(m for m in found if m.status in USABLE)
-        return self._series[marker]
+            known = self._series[marker] = tuple([m for m in found if m.status in USABLE])
+        return known
 
     def performed(self, marker: str) -> tuple[Measurement, ...]:
         """Results that show that the test was done, newest first (with those of markers counted as it)."""
@@ -137,23 +144,29 @@ class Context:
 
         Those of `performed`, and, where the site counts them (1.3), panels that came without their results.
         """
-        found = self.performed(marker)
-        if self.switch("panel_counts_as_done"):
-            panels = tuple(m for m in self.series(marker) if m.problem == "panel" and m.when)
-            if panels:
-                found = tuple(sorted((*found, *panels), key=lambda m: m.day or date.min, reverse=True))
+        found = self._done.get(marker)
+        if found is None:
+            found = self.performed(marker)
+            if self.switch("panel_counts_as_done"):
+                panels = tuple(m for m in self.series(marker) if m.problem == "panel" and m.when)
+                if panels:
+                    found = tuple(sorted((*found, *panels), key=lambda m: m.day or date.min, reverse=True))
+            self._done[marker] = found
         return found
 
     def comparable(self, marker: str, max_age: int | None = None) -> tuple[Measurement, ...]:
         """Results that can meet a limit, newest first, not older than `max_age` days."""
         key = (marker, max_age)
-        if key not in self._comparable:
-            self._comparable[key] = tuple(
-                m
-                for m in self.series(marker)
-                if m.value is not None and not m.problem and m.day is not None and self.recent(m.day, max_age)
+        known = self._comparable.get(key)
+        if known is None:
+            known = self._comparable[key] = tuple(
+                [
+                    m
+                    for m in self.series(marker)
+                    if m.value is not None and not m.problem and m.day is not None and self.recent(m.day, max_age)
+                ]
             )
-        return self._comparable[key]
+        return known
 
     def recent(self, day: date, max_age: int | None) -> bool:
         """True if `day` is at most `max_age` days before today (None: any age)."""
@@ -169,15 +182,20 @@ class Context:
 
     def courses(self, keys: frozenset[str], current: bool | None = True) -> tuple[Therapy, ...]:
         """Courses of any of the therapy keys; `current` None takes past ones too."""
-        return tuple(t for t in self.chart.therapies if t.key in keys and (current is None or t.current is current))
+        if keys.isdisjoint(self.taken):
+            return ()
+        found = [course for course in self.chart.therapies if course.key in keys]
+        return tuple(found if current is None else [course for course in found if course.current is current])
 
     def course(self, keys: frozenset[str]) -> Therapy | None:
         """The current course of these keys that began first (None: none; an unknown start comes first).
 
         One that acts only where it is applied is left out: nothing counts its days.
         """
-        found = [course for course in self.courses(keys) if not self.acts_locally(course)]
-        return min(found, key=lambda t: t.start or date.min) if found else None
+        if keys not in self._courses:
+            found = [course for course in self.courses(keys) if not self.acts_locally(course)]
+            self._courses[keys] = min(found, key=lambda t: t.start or date.min, default=None)
+        return self._courses[keys]
 
     def selected(self, keys: frozenset[str]) -> tuple[Draft, ...]:
         """Drafts that this call is about."""
@@ -215,10 +233,11 @@ class Context:
 
     def age(self) -> tuple[int | None, int | None]:
         """Least and greatest age in completed years that the birth date allows; (None, None) if unknown."""
-        birth = self.chart.patient.birth
-        if birth is None:
-            return None, None
-        return years_between(birth.last_day, self.as_of), years_between(birth.day, self.as_of)
+        if self._ages is None:
+            birth, today = self.chart.patient.birth, self.as_of
+            known = birth and (years_between(birth.last_day, today), years_between(birth.day, today))
+            self._ages = known or (None, None)
+        return self._ages
 
     def adult(self) -> bool | None:
         """True from the site's least age on; None if the birth date does not tell."""

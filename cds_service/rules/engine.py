@@ -14,13 +14,13 @@ from datetime import date
 import msgspec
 
 from cds_service.chart import Chart, Draft, Past, Therapy
-from cds_service.knowledge.model import Knowledge, Protocol, Rule
+from cds_service.knowledge.model import Knowledge, Rule
 from cds_service.rules import calculated, change, precondition, quality, schedule, threshold
 from cds_service.rules.context import NOTHING, Context
 from cds_service.rules.lines import about_rule, doubt_lines
 from cds_service.rules.outcome import RANK, Doubt, Due, Evaluation, Finding, Line, Outcome, Snoozed
-from cds_service.rules.predicates import QUESTIONS, holds
-from cds_service.rules.questions import Questions, Truth
+from cds_service.rules.plan import PLANS, Asked, Plan
+from cds_service.rules.questions import Question, Truth
 from cds_service.rules.snooze import hush
 
 KINDS: dict[str, Callable[[Rule, Truth, Context], Outcome]] = {
@@ -56,20 +56,15 @@ def evaluate(  # noqa: PLR0913 - all that an evaluation depends on
     ctx.steps = [] if traced else None
     if chart.patient.deceased:
         return Evaluation(hook, as_of, (), ())
-    rules = ctx.index.rules(hook)
+    plans = PLANS.of(knowledge)
     missing = _missing_basics(ctx)
-    if missing == "minor":
-        rules = tuple(rule for rule in rules if "minor" in rule.runs_without)
-    questions = QUESTIONS.of(knowledge)
-    hushed: list[Outcome] = []
-    if silent:
-        hushed = [ctx.traced(_one(rule, questions, ctx, missing)) for rule in rules if rule.id in silent]
-        rules = tuple(rule for rule in rules if rule.id not in silent)
-    judged = (_one(rule, questions, ctx, missing) for rule in rules if rule.kind != "quality")
-    outcomes = [ctx.traced(outcome) for outcome in judged] if traced else list(judged)
-    protocols = tuple(p.key for p in knowledge.protocols if p.schedules and _in_force(p, ctx))
-    needed = _needed(rules, outcomes, ctx)
-    outcomes.extend(_quality([rule for rule in rules if rule.kind == "quality"], ctx, needed))
+    plan = plans.of(hook, silent, minor=missing == "minor")
+    hushed = _each(plan.silent, ctx, missing)
+    one_by_one = traced or missing in NOT_KNOWN
+    outcomes = _each(plan.judged, ctx, missing) if one_by_one else _grouped(plan, ctx)
+    protocols = tuple([key for key, question in plans.protocols if _in_force(question, ctx)])
+    needed = _needed(plan, outcomes, ctx)
+    outcomes.extend(_quality(plan.quality, ctx, needed))
     told = _settle(outcomes, ctx, protocols, _gaps(outcomes, needed, ctx))
     return _with_silent(told, hushed) if hushed else told
 
@@ -82,6 +77,8 @@ def _gaps(outcomes: list[Outcome], needed: frozenset[str], ctx: Context) -> tupl
 
     What is being ordered is told of always: an order that was not understood was not checked.
     """
+    if not ctx.gaps:
+        return ()
     if not any(outcome.applies and outcome.rule in ctx.index.about_therapy for outcome in outcomes):
         return ctx.doubts("drafts")
     areas = [doubt for area in AREAS for doubt in ctx.doubts(area)]
@@ -98,13 +95,36 @@ def _missing_basics(ctx: Context) -> str:
     return "" if ctx.chart.patient.sex else "sex"
 
 
-def _one(rule: Rule, questions: Questions, ctx: Context, missing: str) -> Outcome:
+def _each(asked: Iterable[Asked], ctx: Context, missing: str) -> list[Outcome]:
+    """How these rules end, one after the other."""
+    return [ctx.traced(_one(one, ctx, missing)) for one in asked]
+
+
+def _grouped(plan: Plan, ctx: Context) -> list[Outcome]:
+    """The same for all rules of a plan: those that begin with one question end together if the answer is *no*."""
+    outcomes = list(plan.outside)
+    for group in plan.groups:
+        if not _is_no(group.first, ctx):
+            for one in group.rules:
+                outcomes[one.place] = _one(one, ctx)
+    return outcomes
+
+
+def _is_no(question: Question, ctx: Context) -> bool:
+    try:
+        return question(ctx).holds is False
+    except Exception:  # each of the rules asks the same, and fails alone
+        return False
+
+
+def _one(asked: Asked, ctx: Context, missing: str = "") -> Outcome:
+    rule = asked.rule
     try:
         if missing in NOT_KNOWN and missing not in rule.runs_without:
             return Outcome(rule.id, "not applicable", NOT_KNOWN[missing], applies=False)
-        truth = questions.of(rule.applies)(ctx)
+        truth = asked.question(ctx)
         if truth.holds is False:
-            return ctx.index.outside[rule.id]
+            return asked.outside
         if truth.holds is None:
             return Outcome(rule.id, "unknown", UNCERTAIN, truth.doubts)
         return _with_notes(KINDS[rule.kind](rule, truth, ctx), ctx)
@@ -121,9 +141,9 @@ def _with_notes(outcome: Outcome, ctx: Context) -> Outcome:
     return msgspec.structs.replace(outcome, finding=told)
 
 
-def _in_force(protocol: Protocol, ctx: Context) -> bool:
+def _in_force(question: Question, ctx: Context) -> bool:
     try:
-        return bool(holds(protocol.applies, ctx).holds)
+        return bool(question(ctx).holds)
     except Exception:  # as in `_one`: its rules, which ask the same, are unknown
         return False
 
@@ -133,20 +153,24 @@ def _failed(rule: Rule, error: Exception) -> Outcome:
     return Outcome(rule.id, "unknown", "the rule failed", (doubt,), failed=type(error).__name__)
 
 
-def _needed(rules: Sequence[Rule], outcomes: list[Outcome], ctx: Context) -> frozenset[str]:
+def _needed(plan: Plan, outcomes: list[Outcome], ctx: Context) -> frozenset[str]:
     """Markers of the rules that apply to this patient."""
-    failed = {outcome.rule: outcome.failed for outcome in outcomes if outcome.applies}
-    live = [rule for rule in rules if rule.id in failed]
+    rules: list[Rule] = []
     tests: set[str] = set()
-    for rule in live:
-        if rule.kind == "schedule" and not failed[rule.id]:
-            plan = schedule.plan_for(rule, ctx)
-            milestones = plan.milestones if plan else ()
+    for asked, outcome in zip(plan.judged, outcomes, strict=True):
+        if not outcome.applies:
+            continue
+        rule = asked.rule
+        if rule.kind != "calculated":
+            rules.append(rule)
+        if rule.kind == "schedule" and not outcome.failed:
+            told = schedule.plan_for(rule, ctx)
+            milestones = told.milestones if told else ()
             tests.update(item.test for milestone in milestones for item in milestone.items)
-    return quality.needed_by((r for r in live if r.kind != "calculated"), tests, ctx.knowledge)
+    return quality.needed_by(rules, tests, ctx.knowledge)
 
 
-def _quality(rules: list[Rule], ctx: Context, needed: frozenset[str]) -> list[Outcome]:
+def _quality(rules: Sequence[Rule], ctx: Context, needed: frozenset[str]) -> list[Outcome]:
     try:
         return quality.evaluate(rules, ctx, needed)
     except Exception as error:  # as in `_one`
@@ -166,7 +190,7 @@ def _with_silent(told: Evaluation, hushed: list[Outcome]) -> Evaluation:
 def _settle(
     outcomes: list[Outcome], ctx: Context, protocols: tuple[str, ...], gaps: tuple[Doubt, ...]
 ) -> Evaluation:
-    found = {o.rule: o.finding for o in outcomes if o.finding is not None}
+    found = {o.rule: o.finding for o in outcomes if o.finding}
     silenced = {victim for finding in found.values() for victim in finding.rule.suppresses}
     # What a rule suppresses is the lesser word on the same matter: a snooze of the rule does not bring it back.
     heard = {name: hush(finding, ctx) for name, finding in found.items() if name not in silenced}
@@ -179,7 +203,7 @@ def _settle(
     findings = _suggested(findings, ctx)
     findings, doubts = _doubts(findings, outcomes, gaps)
     unheard = silenced | snoozed.keys()
-    told = tuple(_ended(o, silenced) if o.rule in unheard and o.finding else o for o in outcomes)
+    told = tuple([_ended(o, silenced) if o.finding and o.rule in unheard else o for o in outcomes])
     return Evaluation(ctx.hook, ctx.as_of, told, tuple(findings), doubts, protocols, tuple(snoozed.values()))
 
 
@@ -205,10 +229,10 @@ def _merge(standing: dict[str, Finding], ctx: Context) -> tuple[dict[str, list[F
 def _hosts_by_assay(finding: Finding, standing: dict[str, Finding], ctx: Context) -> list[str]:
     """Findings whose marker is measured by the kind of assay that this one is about (biotin, 4.9)."""
     assay = finding.rule.spec.get("line_in_assay")
+    if not assay:
+        return []
     markers = ctx.knowledge.markers
-    return [
-        name for name, other in standing.items() if assay and other.marker and markers[other.marker].assay == assay
-    ]
+    return [name for name, other in standing.items() if other.marker and markers[other.marker].assay == assay]
 
 
 def _as_lines(finding: Finding) -> tuple[Line, ...]:
@@ -234,11 +258,12 @@ def _each_test_once(findings: list[Finding], ctx: Context) -> list[Finding]:
 
     So does one that a larger test of another card brings, unless it alone is overdue.
     """
-    order = {protocol.key: protocol.order for protocol in ctx.knowledge.protocols}
+    if sum(bool(finding.due) for finding in findings) < 2:  # noqa: PLR2004 - alone with its tests
+        return findings
     claims: dict[str, tuple[bool, int, int]] = {}
     for index, finding in enumerate(findings):
         for due in finding.due:
-            claim = (not due.overdue, order[finding.rule.protocol], index)
+            claim = (not due.overdue, ctx.index.protocols[finding.rule.protocol].order, index)
             claims[due.test] = min(claims.get(due.test, claim), claim)
     kept = []
     for index, finding in enumerate(findings):
@@ -283,8 +308,8 @@ def _doubts(
 ) -> tuple[list[Finding], tuple[Doubt, ...]]:
     """Share the doubts out: a line in the card of the same marker, else the quiet card (0.4.4, 0.4.21)."""
     hosts = {finding.marker: index for index, finding in reversed(list(enumerate(findings))) if finding.marker}
-    told = (*(doubt for o in outcomes if o.result in ("unknown", "finding") for doubt in o.doubts), *gaps)
-    known = {doubt.key(): doubt for doubt in told}
+    told = [doubt for o in outcomes if o.doubts and o.result in ("unknown", "finding") for doubt in o.doubts]
+    known = {doubt.key(): doubt for doubt in (*told, *gaps)}
     quiet: list[Doubt] = []
     lines: dict[int, list[Doubt]] = {}
     for doubt in known.values():

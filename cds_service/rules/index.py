@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from cds_service.knowledge.kept import Kept
 from cds_service.knowledge.model import Knowledge, Rule
-from cds_service.rules.outcome import Outcome
 
 
 class Index:
     """Look-ups over one `Knowledge`; holds nothing of any patient."""
 
     def __init__(self, knowledge: Knowledge) -> None:
-        self._rules = [rule for rule in knowledge.rules if rule.status == "active"]
-        self._of_hook: dict[str, tuple[Rule, ...]] = {}
         self.protocols = {protocol.key: protocol for protocol in knowledge.protocols}
         self.about_therapy = frozenset(
             rule.id
@@ -25,21 +22,19 @@ class Index:
         for key, marker in sorted(knowledge.markers.items()):
             if marker.counts_as:
                 self.counted_as[marker.counts_as] = (*self.counted_as.get(marker.counts_as, ()), key)
-        self.outside = {
-            rule.id: Outcome(rule.id, "not applicable", "does not apply to this patient", applies=False)
-            for rule in knowledge.rules
+        self.shown_by = {key: frozenset[str]().union(*test.done_by) for key, test in knowledge.tests.items()}
+        """By test: the markers whose results show that it was done."""
+        self.done_by = {
+            key: self.with_counted(self.shown_by[key] | test.same_day) for key, test in knowledge.tests.items()
         }
-        """By rule: how it ends for a patient whom it is not about."""
+        """By test: the markers without any result of which it is not done."""
 
     def _is_therapy(self, rule: Rule) -> bool:
         return self.protocols[rule.protocol].about_therapy
 
-    def rules(self, hook: str) -> tuple[Rule, ...]:
-        """The active rules of a hook, in their order."""
-        found = self._of_hook.get(hook)
-        if found is None:
-            found = self._of_hook[hook] = tuple(rule for rule in self._rules if hook in rule.hooks)
-        return found
+    def with_counted(self, markers: frozenset[str]) -> frozenset[str]:
+        """These markers and those whose results count as theirs."""
+        return markers.union(*(self.counted_as[marker] for marker in markers & self.counted_as.keys()))
 
 
 INDEX = Kept(Index)

@@ -24,6 +24,8 @@ from cds_service.rules.questions import NO, YES, Questions, Truth
 
 def holds(tree: Any, ctx: Context) -> Truth:
     """Evaluate a predicate tree; None holds always."""
+    if tree is None:
+        return YES
     return QUESTIONS.of(ctx.knowledge).of(tree)(ctx)
 
 
@@ -36,11 +38,17 @@ def urgency(rule: Rule, ctx: Context) -> Indicator:
     return rule.indicator
 
 
+STATES = {"current": True, "past": False, "any": None}
+"""What a rule asks of a course, as `Context.courses` wants it."""
+
+
 def _therapy(spec: Any, ctx: Context) -> Truth:
-    current = {"current": True, "past": False, "any": None}[spec.get("state", "current")]
-    found = tuple(t for t in ctx.courses(names(spec["key"]), current) if _course_fits(t, spec, ctx))
-    if found:
-        return Truth(True, found)
+    keys = names(spec["key"])
+    if not keys.isdisjoint(ctx.taken):
+        courses = ctx.courses(keys, STATES[spec.get("state", "current")])
+        found = tuple([course for course in courses if _course_fits(course, spec, ctx)])
+        if found:
+            return Truth(True, found)
     doubts = ctx.doubts("medications")
     return Truth(None, (), doubts) if doubts else NO
 
@@ -54,9 +62,10 @@ def _course_fits(course: Therapy, spec: Any, ctx: Context) -> bool:
         return False
     if spec.get("systemic") and ctx.acts_locally(course):
         return False
-    ended = (ctx.as_of - course.end).days if course.end else 0
-    if ended > spec.get("ended_within_days", ended):
+    if "ended_within_days" in spec and course.end and (ctx.as_of - course.end).days > spec["ended_within_days"]:
         return False
+    if "from_day" not in spec and "to_day" not in spec:
+        return True
     return _within(None if course.start is None else (ctx.as_of - course.start).days, spec)
 
 
@@ -68,6 +77,8 @@ def _within(days: int | None, spec: Any) -> bool:
 
 
 def _draft(spec: Any, ctx: Context) -> Truth:
+    if not ctx.chart.drafts:
+        return NO
     keys = names(spec["key"])
     drafts = (
         ctx.selected(keys) if spec.get("selected", True) else tuple(d for d in ctx.chart.drafts if d.key in keys)

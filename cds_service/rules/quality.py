@@ -46,7 +46,6 @@ def _newest(marker: str, ctx: Context) -> list[Measurement]:
 
 def needed_by(rules: Iterable[Rule], tests: Iterable[str], knowledge: Knowledge) -> frozenset[str]:
     """Markers that these rules and these tests look at, with those that count as them."""
-    wanted = frozenset().union(*(rule.markers for rule in rules))
-    wanted = wanted.union(*(markers for test in tests for markers in knowledge.tests[test].done_by))
-    counted = INDEX.of(knowledge).counted_as
-    return wanted.union(key for marker, keys in counted.items() if marker in wanted for key in keys)
+    index = INDEX.of(knowledge)
+    wanted = frozenset[str]().union(*[rule.markers for rule in rules], *[index.shown_by[test] for test in tests])
+    return index.with_counted(wanted)

@@ -7,6 +7,7 @@ told from others by what it says; the first answer to it is kept in the context 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from itertools import count
 from typing import Any
 
 import msgspec
@@ -26,6 +27,9 @@ class Truth(msgspec.Struct, frozen=True, gc=False):
 
 SITE = frozenset({"switch", "site_codes"})
 """Leaves that ask nothing of the chart."""
+
+NUMBERS = count()
+"""Numbers of questions: those of one knowledge base, made anew, are never taken for what they were before."""
 
 YES = Truth(True)
 NO = Truth(False)
@@ -91,7 +95,7 @@ class Questions:
         return question
 
     def _number(self, name: str, spec: Any) -> int:
-        return self._numbers.setdefault(f"{name} {spec!r}", len(self._numbers))
+        return self._numbers.setdefault(f"{name} {spec!r}", next(NUMBERS))
 
     def _any_protocol(self, spec: Any) -> Question:
         """One of these protocols applies; `any`: one that is for somebody and not for everybody."""

@@ -189,7 +189,7 @@ def next_target(schedule: Schedule, start: date, today: date) -> date | None:
 
 def _asked(items: Iterable[Item], ctx: Context) -> list[Item]:
     """Items whose condition holds; one whose condition cannot be known is asked for."""
-    return [item for item in items if holds(item.when, ctx).holds is not False]
+    return [item for item in items if item.when is None or holds(item.when, ctx).holds is not False]
 
 
 def _statuses(opened: Open, began: date, ctx: Context) -> list[Status]:
@@ -254,11 +254,11 @@ def _yearly(item: Item, schedule: Schedule, ctx: Context) -> Status:
 
 
 def _missing(test: Test, opens: date, overdue: bool, ctx: Context) -> Status:
-    doubts = tuple(
-        doubt for marker in sorted(frozenset().union(*test.done_by)) for doubt in ctx.doubts(marker, opens)
-    )
-    if doubts:
-        return Status(test, doubts=doubts)
+    if ctx.gaps:
+        markers = sorted(ctx.index.shown_by[test.key])
+        doubts = tuple(doubt for marker in markers for doubt in ctx.doubts(marker, opens))
+        if doubts:
+            return Status(test, doubts=doubts)
     order = ctx.already_ordered(test)
     if order is not None:
         return Status(test, ordered=order)
@@ -271,6 +271,8 @@ def done_since(test: Test, opens: date | None, ctx: Context) -> date | None:
 
     None if there is none. A result of tomorrow (4.1.2 tolerates one, for time zones) is not done yet (3.1).
     """
+    if ctx.index.done_by[test.key].isdisjoint(ctx.chart.measurements):
+        return None
     days = []
     for markers in test.done_by:
         newest = [_newest(marker, opens, ctx) for marker in markers]
@@ -299,9 +301,8 @@ def _together(markers: frozenset[str], opens: date | None, ctx: Context) -> list
 def _preliminary(test: Test, opens: date, ctx: Context) -> date | None:
     waiting: list[Measurement] = [
         m
-        for markers in test.done_by
-        for marker in markers
-        for m in ctx.chart.measurements.get(marker, ())
+        for marker in ctx.index.shown_by[test.key] & ctx.chart.measurements.keys()
+        for m in ctx.chart.measurements[marker]
         if m.status in ("preliminary", "registered") and m.problem not in NOT_PERFORMED
     ]
     return max((m.when.day for m in waiting if m.when and m.when.last_day >= opens), default=None)
