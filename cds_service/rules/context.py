@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from calendar import monthrange
-from collections.abc import Mapping
-from datetime import date
+from collections.abc import Callable, Mapping
+from datetime import date, timedelta
 from decimal import Decimal
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -16,6 +16,9 @@ from cds_service.knowledge.units import for_display
 from cds_service.knowledge.vocabulary import Test
 from cds_service.rules.index import INDEX
 from cds_service.rules.outcome import Compared, Doubt, Outcome, Step
+
+S = TypeVar("S")
+T = TypeVar("T")
 
 USABLE = frozenset({"final", "amended", "corrected"})
 NOTHING = Past()
@@ -37,8 +40,6 @@ class Context:
         """Answers that were given before, by the number of their question."""
         self.steps: list[Step] | None = None
         """What the rule at work has computed; None unless the evaluation is traced."""
-        self.taken = {course.key for course in chart.therapies}
-        """Therapy keys of all courses, past ones too."""
         self._ages: tuple[int | None, int | None] | None = None
         self._courses: dict[frozenset[str], Therapy | None] = {}
         self._series: dict[str, tuple[Measurement, ...]] = {}
@@ -51,6 +52,18 @@ class Context:
         for hole in holes:
             for area in hole.covers:
                 self.gaps.setdefault(area, []).append(hole)
+        self.taken = {course.key for course in chart.therapies}
+        """Therapy keys of all courses, past ones too."""
+        self.possible = knowledge.therapies.keys() if "medications" in self.gaps else self.taken
+        """Those that the patient may have taken for all that the chart tells."""
+
+    def once(self, part: S, make: Callable[[S, Context], T]) -> T:
+        """What `make` works out of a part of the knowledge, for every chart alike, when it is first asked for."""
+        found = self.index.made.get(id(part))
+        if found is None:  # the part is kept beside it, so that its id stays its own
+            found = self.index.made[id(part)] = (part, make(part, self))
+        made: T = found[1]
+        return made
 
     def switch(self, name: str) -> Any:
         """Value of a site switch; an unknown name is an error of the knowledge base."""
@@ -117,6 +130,10 @@ class Context:
             else:
                 found.append(Doubt("refused", area, {"source": hole.source, "detail": hole.detail}))
         return tuple(found)
+
+    def lately(self, marker: str, days: int) -> tuple[Doubt, ...]:
+        """`doubts` about the results of so many days."""
+        return self.doubts(marker, self.as_of - timedelta(days=days)) if self.gaps else ()
 
     # -- results -------------------------------------------------------------------------------------
 

@@ -104,9 +104,10 @@ def _grouped(plan: Plan, ctx: Context) -> list[Outcome]:
     """The same for all rules of a plan: those that begin with one question end together if the answer is *no*."""
     outcomes = list(plan.outside)
     for group in plan.groups:
-        if not _is_no(group.first, ctx):
-            for one in group.rules:
-                outcomes[one.place] = _one(one, ctx)
+        if _is_no(group.first, ctx):
+            continue
+        for one in group.rules:
+            outcomes[one.place] = _one(one, ctx)
     return outcomes
 
 

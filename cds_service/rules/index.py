@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from cds_service.knowledge.kept import Kept
 from cds_service.knowledge.model import Knowledge, Rule
 
@@ -28,6 +30,9 @@ class Index:
             key: self.with_counted(self.shown_by[key] | test.same_day) for key, test in knowledge.tests.items()
         }
         """By test: the markers without any result of which it is not done."""
+
+        self.made: dict[int, tuple[Any, Any]] = {}
+        """What `Context.once` has worked out, beside that of which it was, by the id of that."""
 
     def _is_therapy(self, rule: Rule) -> bool:
         return self.protocols[rule.protocol].about_therapy

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from cds_service.chart import Draft, Measurement, Therapy
-from cds_service.knowledge.model import Rule
+from cds_service.knowledge.model import Note, Rule
 from cds_service.rules.context import Context
 from cds_service.rules.outcome import Doubt, Fact, Line
-from cds_service.rules.predicates import holds
+from cds_service.rules.predicates import QUESTIONS
+from cds_service.rules.questions import Question, never
 
 ALARMS = frozenset({"HH", "LL", "AA"})
 
@@ -46,7 +47,14 @@ def about_facts(facts: tuple[Fact, ...]) -> list[Line]:
 
 def about_rule(rule: Rule, ctx: Context) -> list[Line]:
     """The notes of the rule that hold for this patient."""
-    return [Line(note.message, note.values, note.text) for note in rule.notes if holds(note.when, ctx).holds]
+    return [line for question, line in ctx.once(rule.notes, _notes) if question(ctx).holds]
+
+
+def _notes(notes: tuple[Note, ...], ctx: Context) -> list[tuple[Question, Line]]:
+    """The notes that may be said at this site."""
+    questions = QUESTIONS.of(ctx.knowledge)
+    asked = [(questions.of(note.when), Line(note.message, note.values, note.text)) for note in notes]
+    return [(question, line) for question, line in asked if question is not never]
 
 
 def newer_not_comparable(measurement: Measurement, ctx: Context) -> list[Line]:

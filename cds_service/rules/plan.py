@@ -16,7 +16,7 @@ from cds_service.knowledge.model import Knowledge, Rule
 from cds_service.rules.context import Context
 from cds_service.rules.outcome import Outcome
 from cds_service.rules.predicates import QUESTIONS
-from cds_service.rules.questions import Question, Truth
+from cds_service.rules.questions import Question, Truth, never
 
 
 class Asked(msgspec.Struct, frozen=True):
@@ -45,7 +45,7 @@ class Plan(msgspec.Struct, frozen=True):
     quality: tuple[Rule, ...]
     """Those that look for results that cannot be judged."""
     groups: tuple[Group, ...]
-    """`judged` by what they ask at first."""
+    """Those of `judged` that are about somebody at this site, by what they ask at first."""
     outside: tuple[Outcome, ...]
     """How each of `judged` ends for a patient whom none of them is about."""
     silent: tuple[Asked, ...]
@@ -77,6 +77,8 @@ class Plans:
         judged = self._asked(rule for rule in aloud if rule.kind != "quality")
         groups: dict[str, list[Asked]] = {}
         for asked in judged:
+            if asked.question is never:
+                continue
             groups.setdefault(repr(first(asked.rule.applies)), []).append(asked)
         return Plan(
             judged,

@@ -8,7 +8,7 @@ the doubts that keep it open; `all`, `any` and `not` combine them as Kleene logi
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import date, timedelta
+from datetime import date
 from decimal import Decimal
 from typing import Any
 
@@ -44,11 +44,12 @@ STATES = {"current": True, "past": False, "any": None}
 
 def _therapy(spec: Any, ctx: Context) -> Truth:
     keys = names(spec["key"])
-    if not keys.isdisjoint(ctx.taken):
-        courses = ctx.courses(keys, STATES[spec.get("state", "current")])
-        found = tuple([course for course in courses if _course_fits(course, spec, ctx)])
-        if found:
-            return Truth(True, found)
+    if keys.isdisjoint(ctx.possible):
+        return NO
+    courses = ctx.courses(keys, STATES[spec.get("state", "current")])
+    found = tuple([course for course in courses if _course_fits(course, spec, ctx)])
+    if found:
+        return Truth(True, found)
     doubts = ctx.doubts("medications")
     return Truth(None, (), doubts) if doubts else NO
 
@@ -226,7 +227,7 @@ def _has_result(spec: Any, ctx: Context) -> Truth:
             days.setdefault(measurement.day, measurement)
     if len(days) >= spec.get("count", 1):
         return Truth(True, tuple(days.values()))
-    doubts = ctx.doubts(spec["marker"], ctx.as_of - timedelta(days=within))
+    doubts = ctx.lately(spec["marker"], within)
     return Truth(None, tuple(days.values()), doubts) if doubts else Truth(False, tuple(days.values()))
 
 

@@ -7,11 +7,13 @@ told from others by what it says; the first answer to it is kept in the context 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from datetime import date
 from itertools import count
 from typing import Any
 
 import msgspec
 
+from cds_service.chart import Chart, Patient
 from cds_service.knowledge.model import Knowledge
 from cds_service.rules.context import Context
 from cds_service.rules.outcome import Doubt, Fact
@@ -43,12 +45,19 @@ def always(_: Context) -> Truth:
     return YES
 
 
+def never(_: Context) -> Truth:
+    """The question that nobody fits."""
+    return NO
+
+
 class Questions:
     """The questions of one knowledge base. `leaves` are looked up when they are asked, not before."""
 
     def __init__(self, knowledge: Knowledge, leaves: Mapping[str, Leaf]) -> None:
         self.knowledge = knowledge
         self._leaves = leaves
+        self._nobody = Context(Chart(Patient("")), knowledge, date.min, "")
+        """Whom the questions are put to that ask nothing of a chart."""
         self._numbers: dict[str, int] = {}
         self._of_tree: dict[int, tuple[Any, Question]] = {}
         self._protocols: dict[str, Question] = {}
@@ -67,8 +76,9 @@ class Questions:
         if name == "protocol":
             return self._any_protocol(spec)
         if name in SITE:
-            return self._site(name, spec)
-        return _asked_once(self._number(name, spec), self._combined(name, spec) or self._leaf(name, spec))
+            return always if self._leaf(name, spec)(self._nobody).holds else never
+        asked = self._combined(name, spec) or self._leaf(name, spec)
+        return asked if asked in (always, never) else _asked_once(self._number(name, spec), asked)
 
     def _combined(self, name: str, spec: Any) -> Question | None:
         if name == "all":
@@ -83,23 +93,14 @@ class Questions:
         leaves = self._leaves
         return lambda ctx: leaves[name](spec, ctx)
 
-    def _site(self, name: str, spec: Any) -> Question:
-        """A leaf whose answer is the site's: it is the same for every chart."""
-        ask, answers = self._leaf(name, spec), list[Truth]()
-
-        def question(ctx: Context) -> Truth:
-            if not answers:
-                answers.append(ask(ctx))
-            return answers[0]
-
-        return question
-
     def _number(self, name: str, spec: Any) -> int:
         return self._numbers.setdefault(f"{name} {spec!r}", next(NUMBERS))
 
     def _any_protocol(self, spec: Any) -> Question:
         """One of these protocols applies; `any`: one that is for somebody and not for everybody."""
-        keys = [spec] if isinstance(spec, str) else spec
+        if isinstance(spec, str) and spec != "any":
+            return self.protocol(spec)
+        keys = spec
         if spec == "any":
             keys = [protocol.key for protocol in self.knowledge.protocols if protocol.applies]
         return _kept(self._number("protocols", keys), _any([self.protocol(key) for key in keys]))
@@ -143,6 +144,10 @@ def _asked_once(number: int, ask: Question) -> Question:
 
 
 def _all(parts: list[Question]) -> Question:
+    parts = [part for part in parts if part is not always]
+    if parts[:1] == [never]:
+        return never
+
     def question(ctx: Context) -> Truth:
         facts: tuple[Fact, ...] = ()
         doubts: tuple[Doubt, ...] = ()
@@ -159,6 +164,10 @@ def _all(parts: list[Question]) -> Question:
 
 
 def _any(parts: list[Question]) -> Question:
+    parts = [part for part in parts if part is not never]
+    if not parts:
+        return never
+
     def question(ctx: Context) -> Truth:
         truths = [ask(ctx) for ask in parts]
         answers = [truth.holds for truth in truths]
@@ -172,6 +181,9 @@ def _any(parts: list[Question]) -> Question:
 
 
 def _not(part: Question) -> Question:
+    if part in (always, never):
+        return never if part is always else always
+
     def question(ctx: Context) -> Truth:
         truth = part(ctx)
         return truth if truth.holds is None else Truth(not truth.holds)

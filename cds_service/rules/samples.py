@@ -30,7 +30,7 @@ def result(spec: Any, ctx: Context) -> Answer:
     series = ctx.comparable(marker, within)
     if "after_start" in spec:
         series = _after_start(series, names(spec["after_start"]), ctx)
-    doubts = ctx.doubts(marker, ctx.as_of - timedelta(days=within))
+    doubts = ctx.lately(marker, within)
     if not series:
         return (None, (), doubts) if doubts else NO
     passed = _meets(spec, series[0], ctx)

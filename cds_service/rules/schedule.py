@@ -275,9 +275,9 @@ def done_since(test: Test, opens: date | None, ctx: Context) -> date | None:
         return None
     days = []
     for markers in test.done_by:
-        newest = [_newest(marker, opens, ctx) for marker in markers]
-        if all(day is not None for day in newest):
-            days.append(min(day for day in newest if day is not None))
+        newest = [day for marker in markers if (day := _newest(marker, opens, ctx)) is not None]
+        if len(newest) == len(markers):
+            days.append(min(newest))
     if test.same_day and ctx.switch(test.same_day_switch):
         days.extend(_together(test.same_day, opens, ctx))
     return max(days, default=None)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from datetime import date, timedelta
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date
 from decimal import Decimal
 from typing import Any
 
@@ -31,6 +31,9 @@ class Adjusted(msgspec.Struct, frozen=True):
     """Why the drug may be taken though it is not seen."""
 
 
+AS_IT_IS = Adjusted(Decimal(1))
+
+
 class Limit(msgspec.Struct, frozen=True):
     """One side of a threshold."""
 
@@ -42,53 +45,77 @@ class Limit(msgspec.Struct, frozen=True):
     """Name of the field that holds it."""
 
 
+class Band(msgspec.Struct, frozen=True):
+    """What is compared with what: the part of a rule that is the same for every chart."""
+
+    spec: Mapping[str, Any]
+    marker: str
+    max_age: int
+    therapy: frozenset[str]
+    """Keys of the therapy whose course says which samples count; none: all do."""
+    kin: frozenset[str]
+    """Markers of `any_of` that count as the same test (a Z-score, say); none without `any_of`."""
+    stated: bool
+    """True if the limits are the same for every patient and every result."""
+
+
 BEST_FIRST = ("finding", "unknown", "fine", "not applicable")
 
 
 def evaluate(rule: Rule, truth: Truth, ctx: Context) -> Outcome:
     """Compare the latest comparable result within `max_age_days` with the limit; `any_of` gives several."""
-    outcomes = [_evaluate_one(rule, spec, truth, ctx) for spec in rule.spec.get("any_of", (rule.spec,))]
-    return min(outcomes, key=lambda outcome: BEST_FIRST.index(outcome.result))
+    outcomes = [_evaluate_one(rule, band, truth, ctx) for band in ctx.once(rule, _bands)]
+    return outcomes[0] if len(outcomes) == 1 else min(outcomes, key=lambda one: BEST_FIRST.index(one.result))
 
 
-def _evaluate_one(rule: Rule, spec: Mapping[str, Any], truth: Truth, ctx: Context) -> Outcome:
-    marker = spec["marker"]
-    max_age = ctx.days(spec.get("max_age_days"))
-    since = ctx.as_of - timedelta(days=max_age)
-    doubts = ctx.doubts(marker, since)
-    series = ctx.comparable(marker, max_age)
+def _bands(rule: Rule, ctx: Context) -> tuple[Band, ...]:
+    specs = rule.spec.get("any_of", (rule.spec,))
+    return tuple(
+        Band(
+            spec,
+            spec["marker"],
+            ctx.days(spec.get("max_age_days")),
+            names(spec.get("therapy", ())),
+            _kin(spec["marker"], specs, ctx) if "any_of" in rule.spec else frozenset(),
+            not any(word in str(spec) for word in ("by_sex", "reference")),
+        )
+        for spec in specs
+    )
+
+
+def _kin(marker: str, specs: Iterable[Mapping[str, Any]], ctx: Context) -> frozenset[str]:
+    def test(key: str) -> str:
+        return ctx.knowledge.markers[key].counts_as or key
+
+    return frozenset(spec["marker"] for spec in specs if test(spec["marker"]) == test(marker))
+
+
+def _evaluate_one(rule: Rule, band: Band, truth: Truth, ctx: Context) -> Outcome:
+    spec, marker = band.spec, band.marker
+    doubts = ctx.lately(marker, band.max_age)
+    series = ctx.comparable(marker, band.max_age)
     if "trait" in spec:
         series = tuple(m for m in series if spec["trait"] in m.traits)
     if not series:
         return Outcome(rule.id, "unknown" if doubts else "not applicable", "no comparable result", doubts)
     latest = series[0]
-    course = ctx.course(names(spec["therapy"])) if "therapy" in spec else None
+    course = ctx.course(band.therapy) if band.therapy else None
     refusal = out_of_scope(latest, course, spec)
     if refusal:
         day = (latest.day - course.start).days if course and course.start and latest.day else None
         values = {"day": day, "from_day": spec.get("from_day"), "to_day": spec.get("to_day")}
         return Outcome(rule.id, "unknown" if doubts else "not applicable", refusal, doubts, values=values)
-    if _is_superseded(latest, rule, ctx, max_age):
+    if _is_superseded(latest, band, ctx):
         return Outcome(rule.id, "unknown" if doubts else "not applicable", "a later result of this test", doubts)
     adjusted = adjust(latest, spec.get("adjust"), ctx)
     doubts = (*doubts, *adjusted.doubts)
     value = ctx.shown(latest, adjusted.factor)
-    limits = limits_of(spec, latest, ctx)
+    limits = ctx.once(band, _stated) if band.stated else limits_of(spec, latest, ctx)
     if not limits:
         return Outcome(rule.id, "not applicable", "no reference range was reported", doubts)
     answers = [passes(value, latest.comparator, limit.operator, limit.value) for limit in limits]
-    for limit, answer in zip(limits, answers, strict=True):
-        ctx.compared(
-            spec,
-            limit.word,
-            value,
-            limit.operator,
-            limit.value,
-            answer,
-            latest,
-            factor=adjusted.factor,
-            own_range=bool(limit.source),
-        )
+    if ctx.steps is not None:
+        _note(band, limits, answers, latest, adjusted.factor, ctx)
     if not any(answers):
         if None in answers:
             doubts = (Doubt("comparator", marker, {"result": latest}), *doubts)
@@ -121,14 +148,36 @@ def _evaluate_one(rule: Rule, spec: Mapping[str, Any], truth: Truth, ctx: Contex
     return Outcome(rule.id, "finding", "{value} {operator} {limit}", doubts, finding, values=met)
 
 
-def _is_superseded(latest: Measurement, rule: Rule, ctx: Context, max_age: int) -> bool:
-    """True if another marker of `any_of` that counts as the same test (a Z-score, say) has a later result."""
-    if "any_of" not in rule.spec:
-        return False
-    markers = {one["marker"] for one in rule.spec["any_of"]}
-    test = {marker: ctx.knowledge.markers[marker].counts_as or marker for marker in (*markers, latest.marker)}
-    kin = {marker for marker in markers if test[marker] == test[latest.marker]}
-    newest = [series[0].day for marker in kin if (series := ctx.comparable(marker, max_age))]
+def _stated(band: Band, ctx: Context) -> list[Limit]:
+    return limits_of(band.spec, None, ctx)
+
+
+def _note(
+    band: Band,
+    limits: Sequence[Limit],
+    answers: Sequence[bool | None],
+    latest: Measurement,
+    factor: Decimal,
+    ctx: Context,
+) -> None:
+    value = ctx.shown(latest, factor)
+    for limit, answer in zip(limits, answers, strict=True):
+        ctx.compared(
+            band.spec,
+            limit.word,
+            value,
+            limit.operator,
+            limit.value,
+            answer,
+            latest,
+            factor=factor,
+            own_range=bool(limit.source),
+        )
+
+
+def _is_superseded(latest: Measurement, band: Band, ctx: Context) -> bool:
+    """True if another marker that counts as the same test has a later result."""
+    newest = [series[0].day for marker in band.kin if (series := ctx.comparable(marker, band.max_age))]
     return any(day is not None and latest.day is not None and day > latest.day for day in newest)
 
 
@@ -158,8 +207,8 @@ def _has_product(course: Therapy, day: date, spec: Mapping[str, Any]) -> bool:
     )
 
 
-def limits_of(spec: Mapping[str, Any], latest: Measurement, ctx: Context) -> list[Limit]:
-    """The limits that a result meets; none if the rule wants the laboratory's own and none was reported."""
+def limits_of(spec: Mapping[str, Any], latest: Measurement | None, ctx: Context) -> list[Limit]:
+    """The limits that a result meets (None: any); none if the laboratory's own are wanted and were not reported."""
     if "outside" in spec:
         low, high = spec["outside"]
         return [Limit("<", ctx.limit(low), word="outside[0]"), Limit(">", ctx.limit(high), word="outside[1]")]
@@ -169,6 +218,8 @@ def limits_of(spec: Mapping[str, Any], latest: Measurement, ctx: Context) -> lis
         symbol += "="
     if not isinstance(wanted, Mapping) or "reference" not in wanted:
         return [Limit(symbol, ctx.limit(wanted), word=word)]
+    if latest is None:
+        return []
     bound = latest.reference_high if wanted["reference"] == "high" else latest.reference_low
     times = Decimal(wanted.get("times", "1"))
     if bound is None:
@@ -177,7 +228,7 @@ def limits_of(spec: Mapping[str, Any], latest: Measurement, ctx: Context) -> lis
     return [Limit(symbol, rounded, "laboratory", word)]
 
 
-def _fine(value: Decimal, limits: list[Limit]) -> tuple[str, dict[str, object]]:
+def _fine(value: Decimal, limits: Sequence[Limit]) -> tuple[str, dict[str, object]]:
     low, high = limits[0], limits[-1]
     if low is high:
         return "{value} not {operator} {limit}", {"value": value, "operator": low.operator, "limit": low.value}
@@ -192,7 +243,7 @@ def adjust(latest: Measurement, spec: Mapping[str, Any] | None, ctx: Context) ->
     end it is still uncertain.
     """
     if spec is None or latest.day is None:
-        return Adjusted(Decimal(1))
+        return AS_IT_IS
     courses = ctx.courses(names(spec["therapy"]), current=None)
     # What was taken on the day of the sample decides before what had ended by then.
     for course in sorted(courses, key=lambda course: course.end or date.max, reverse=True):
