@@ -7,21 +7,22 @@ quiet card.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Protocol, get_args
 
 import msgspec
 
 from cds_service.chart import Chart, Condition, Draft, Measurement, Order, Procedure, Therapy
-from cds_service.hooks.suggestions import JSON, suggest
+from cds_service.hooks.suggestions import JSON, make_suggest
 from cds_service.hooks.wording import Wording
 from cds_service.hooks.words import Own, Words
 from cds_service.knowledge.model import Knowledge, Rule
 from cds_service.knowledge.needs import named
 from cds_service.knowledge.vocabulary import Source, Test
 from cds_service.rules.lines import doubt_lines
-from cds_service.rules.outcome import Doubt, Evaluation, Finding
+from cds_service.rules.outcome import Doubt, Evaluation, Fact, Finding
 
 MOST_CARDS = 5
+FACTS = get_args(Fact)
 URGENCY = ("info", "warning", "critical")
 
 
@@ -44,7 +45,6 @@ class Card(msgspec.Struct, frozen=True):
     detail: str
     source: Source
     tests: tuple[Test, ...] = ()
-    topic: str = ""
     finding: Finding | None = None
     """None: the quiet card of all that is unknown, or several cards in one."""
     parts: tuple[Card, ...] = ()
@@ -73,6 +73,7 @@ def make_renderer(
     launches the chart page, '' without one. `words`: those that somebody has compiled already, which takes long.
     """
     words = words or Words(knowledge, wording)
+    suggest, to_json = make_suggest(knowledge.tests, words.say, profile), _make_json(words)
     sexed = frozenset(rule.id for rule in knowledge.rules if _rests_on_sex(rule, knowledge))
 
     def render(
@@ -87,13 +88,15 @@ def make_renderer(
                 doubts.append(Doubt("rule_failed", finding.rule.id, {"title": finding.rule.title}))
         if doubts:
             cards.append(quiet_card(tuple(doubts), words))
-        context: dict[str, Any] = {"patient_id": chart.patient.id, "as_of": evaluation.as_of, "profile": profile}
         shown = []
         for card in _at_most(cards, MOST_CARDS, words):
-            uuid, suggestions = new_uuid(), suggest(card.tests, say=words.say, new_uuid=new_uuid, **context)
+            uuid = new_uuid()
+            suggestions = suggest(card.tests, chart.patient.id, evaluation.as_of, new_uuid)
             note(uuid, card, suggestions)
-            links = _links(card, words, launch_url) if launch_url else {}
-            shown.append({**_json(card, suggestions, words, uuid), **links})
+            card_json = to_json(card, suggestions, uuid)
+            if launch_url:
+                card_json |= _links(card, words, launch_url)
+            shown.append(card_json)
         return shown
 
     return render
@@ -109,52 +112,57 @@ def _rests_on_sex(rule: Rule, knowledge: Knowledge) -> bool:
 def card_of(finding: Finding, evaluation: Evaluation, words: Words, sex_from: str) -> Card:
     """The card of one finding; `sex_from`: where the sex was read, '' if the rule does not ask for it."""
     rule, knowledge = finding.rule, words.knowledge
-    facts = finding.facts
-    results = [fact for fact in facts if isinstance(fact, Measurement)]
-    courses = [fact for fact in facts if isinstance(fact, Therapy)]
+    facts: dict[type, list[Any]] = {kind: [] for kind in FACTS}
+    for fact in finding.facts:
+        facts[type(fact)].append(fact)
+    results, courses, conditions = facts[Measurement], facts[Therapy], facts[Condition]
     shown = [finding.result, *results] if finding.result else results
+    tests = knowledge.tests
+    due = [(tests[item.test], item) for item in finding.due]
+    concept = knowledge.concepts.get(str(finding.values.get("concept", "")))
     values: dict[str, Any] = {
         **_footer(rule, words, finding.profile),
         "f": finding,
         "as_of": evaluation.as_of,
-        "lines": list(dict.fromkeys(words.line(line) for line in finding.lines)),
+        "lines": list(dict.fromkeys([words.line(line) for line in finding.lines])),
         "adjusted": _adjusted_for(finding),
         "courses": courses,
         "course": courses[0] if courses else None,
-        "conditions": [fact for fact in facts if isinstance(fact, Condition)],
-        "procedures": [fact for fact in facts if isinstance(fact, Procedure)],
-        "drafts": [fact for fact in facts if isinstance(fact, Draft)],
-        "orders": [fact for fact in facts if isinstance(fact, Order)],
+        "conditions": conditions,
+        "procedures": facts[Procedure],
+        "drafts": facts[Draft],
+        "orders": facts[Order],
         "results": results,
-        "due": [(knowledge.tests[item.test], item) for item in finding.due],
-        "late": sum(item.overdue for item in finding.due),
-        "ordered": [(knowledge.tests[test], order) for test, order in finding.ordered],
+        "due": due,
+        "names": [test.name for test, _ in due],
+        "late": sum([item.overdue for item in finding.due]),
+        "ordered": [(tests[test], order) for test, order in finding.ordered],
         "switches": knowledge.switches,
-        "sources": list(dict.fromkeys(result.source for result in shown)),
+        "sources": list(dict.fromkeys([result.source for result in shown])),
         "sex_from": sex_from,
+        "condition": words.sentence(concept.name) if concept else "",
+        "onset": words.onset(conditions[0]) if conditions else "",
         **finding.values,
     }
-    conditions = values["conditions"]
-    concept = knowledge.concepts.get(str(finding.values.get("concept", "")))
-    values["condition"] = words.sentence(concept.name) if concept else ""
-    values["onset"] = words.onset(conditions[0]) if conditions else ""
     return Card(
         rule=rule,
         indicator=finding.indicator,
         summary=words.summary(rule.template, rule.spec.get("summary", ""), values),
         detail=words.detail(rule.template, values),
         source=knowledge.sources[words.evidence(rule, finding.profile)[0].source],
-        tests=tuple(knowledge.tests[test] for test in finding.tests),
-        topic=rule.topic,
+        tests=tuple([tests[test] for test in finding.tests]),
         finding=finding,
     )
 
 
 def _adjusted_for(finding: Finding) -> str:
     """Agent for which the result was multiplied ('' if it was not; a baseline may have been)."""
-    lines = (line.values for line in finding.lines if line.message == "adjusted")
-    therapies = (values["therapy"] for values in lines if values["result"] is finding.result)
-    return next((therapy.agent for therapy in therapies if isinstance(therapy, Therapy)), "")
+    for line in finding.lines:
+        if line.message == "adjusted" and line.values["result"] is finding.result:
+            therapy = line.values["therapy"]
+            if isinstance(therapy, Therapy):
+                return therapy.agent
+    return ""
 
 
 def _footer(rule: Rule, words: Words, profile: str = "") -> dict[str, Any]:
@@ -165,8 +173,7 @@ def _footer(rule: Rule, words: Words, profile: str = "") -> dict[str, Any]:
 def quiet_card(doubts: tuple[Doubt, ...], words: Words) -> Card:
     """The quiet card: topic is the data-quality rule if all doubts are its, else UNKNOWN (0.4.4)."""
     speakers = {doubt.rule or "UNKNOWN" for doubt in doubts}
-    rules = {rule.id: rule for rule in words.knowledge.rules}
-    rule = rules[speakers.pop() if len(speakers) == 1 else "UNKNOWN"]
+    rule = words.rules[speakers.pop() if len(speakers) == 1 else "UNKNOWN"]
     values = {
         **_footer(rule, words),
         "lines": list(dict.fromkeys(words.line(line) for line in doubt_lines(grouped(doubts, words)))),
@@ -178,7 +185,6 @@ def quiet_card(doubts: tuple[Doubt, ...], words: Words) -> Card:
         summary=words.summary("unknown", "", values),
         detail=words.detail("unknown", values),
         source=words.knowledge.sources[rule.evidence[0].source],
-        topic=rule.topic,
     )
 
 
@@ -221,25 +227,40 @@ def merged_card(cards: list[Card], words: Words) -> Card:
     )
 
 
-def _json(card: Card, suggestions: list[JSON], words: Words, uuid: str) -> JSON:
-    rule, source, knowledge = card.rule, card.source, words.knowledge
-    topic = {"system": knowledge.code_system, "code": card.topic, "display": rule.title}
-    card_json: JSON = {
-        "uuid": uuid,
-        "summary": card.summary,
-        "detail": f"{card.detail} {words.say('closing')}",
-        "indicator": card.indicator,
-        "source": {"label": source.label, **({"url": source.url} if source.url else {}), "topic": topic},
+def _make_json(words: Words) -> Callable[[Card, list[JSON], str], JSON]:
+    """What makes JSON of a card, its suggestions and its uuid; what the rule alone decides is made here, once."""
+    knowledge, closing = words.knowledge, words.say("closing")
+    sources: dict[str, JSON] = {
+        key: {"label": source.label, **({"url": source.url} if source.url else {})}
+        for key, source in knowledge.sources.items()
     }
-    if suggestions:
-        card_json["suggestions"] = suggestions
-        card_json["selectionBehavior"] = "any"
-    reasons = [knowledge.reasons[reason] for reason in rule.reasons]
-    if reasons:
-        card_json["overrideReasons"] = [
-            {"code": reason.code, "system": reason.system, "display": reason.display} for reason in reasons
-        ]
-    return card_json
+    topics = {
+        rule.id: {"topic": {"system": knowledge.code_system, "code": rule.topic, "display": rule.title}}
+        for rule in knowledge.rules
+    }
+    reasons = {rule.id: _reasons(rule, knowledge) for rule in knowledge.rules}
+
+    def to_json(card: Card, suggestions: list[JSON], uuid: str) -> JSON:
+        card_json: JSON = {
+            "uuid": uuid,
+            "summary": card.summary,
+            "detail": f"{card.detail} {closing}",
+            "indicator": card.indicator,
+            "source": sources[card.source.key] | topics[card.rule.id],
+        }
+        if suggestions:
+            card_json["suggestions"] = suggestions
+            card_json["selectionBehavior"] = "any"
+        if reasons[card.rule.id]:
+            card_json["overrideReasons"] = reasons[card.rule.id]
+        return card_json
+
+    return to_json
+
+
+def _reasons(rule: Rule, knowledge: Knowledge) -> list[JSON]:
+    given = (knowledge.reasons[key] for key in rule.reasons)
+    return [{"code": reason.code, "system": reason.system, "display": reason.display} for reason in given]
 
 
 def _links(card: Card, words: Words, launch_url: str) -> JSON:

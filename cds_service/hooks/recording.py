@@ -26,7 +26,7 @@ class Notes:
         for position, part in enumerate(card.parts or (card,)):
             self.cards.append(_told(uuid, part.rule, part.indicator, part.finding, position, silent=self._silent))
         told = tests_of(suggestions, card.tests)
-        self.suggestions.extend(Suggested(each, uuid, tests) for each, tests in told)
+        self.suggestions += [Suggested(each, uuid, tests) for each, tests in told]
 
     def unseen(self, evaluation: Evaluation, new_uuid: Callable[[], str]) -> None:
         """Take down the findings that have no card: those set aside, and those of silent rules."""
@@ -54,8 +54,12 @@ def _told(
 
 def results(evaluation: Evaluation) -> dict[str, int]:
     """How many rules ended how."""
-    counts = dict.fromkeys(("findings", "fine", "unknown", "not_applicable", "failed"), 0)
-    for outcome in evaluation.outcomes:
-        counts["findings" if outcome.finding else outcome.result.replace(" ", "_")] += 1
-        counts["failed"] += bool(outcome.failed)
-    return counts
+    ended = ["findings" if outcome.finding else outcome.result for outcome in evaluation.outcomes]
+    failed = [True for outcome in evaluation.outcomes if outcome.failed]
+    return {
+        "findings": ended.count("findings"),
+        "fine": ended.count("fine"),
+        "unknown": ended.count("unknown"),
+        "not_applicable": ended.count("not applicable"),
+        "failed": len(failed),
+    }

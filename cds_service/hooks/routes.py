@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import date, datetime
 from os import urandom
 from pathlib import Path
@@ -51,6 +51,9 @@ from cds_service.rules.engine import evaluate
 from cds_service.rules.outcome import Evaluation
 from cds_service.settings import Settings
 
+UUIDS = 16
+"""As many as most calls need: one a card, and one a suggestion."""
+VARIANT = {digit: "89ab"[int(digit, 16) % 4] for digit in "0123456789abcdef"}
 OPENAPI = Path(__file__).with_name("openapi.json")
 
 
@@ -192,8 +195,9 @@ def answer(
     facts.update(_facts_of_evaluation(evaluation))
     watch.lap("judge")
     notes = Notes(desk.silent_all)
-    cards = desk.render(evaluation, chart, new_uuid, notes.take)
-    notes.unseen(evaluation, new_uuid)
+    fresh_uuid = uuids().__next__
+    cards = desk.render(evaluation, chart, fresh_uuid, notes.take)
+    notes.unseen(evaluation, fresh_uuid)
     if desk.records:
         _record(call, patient, chart, evaluation, notes, desk)
     shown = [] if desk.silent_all else cards if _launches(call, desk) else [_unlinked(card) for card in cards]
@@ -286,6 +290,13 @@ def _facts_of_evaluation(evaluation: Evaluation) -> dict[str, Any]:
 
 def new_uuid() -> str:
     """A random UUID (RFC 9562, version 4), as `uuid4` makes it, without the object around it."""
-    digits = urandom(16).hex()
-    variant = "89ab"[int(digits[16], 16) % 4]
-    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:]}"
+    return next(uuids())
+
+
+def uuids() -> Iterator[str]:
+    """Random UUIDs; those of a call come of one draw, since asking the system costs as much as writing one."""
+    while True:
+        digits = urandom(16 * UUIDS).hex()
+        for at in range(0, len(digits), 32):
+            one = digits[at : at + 32]
+            yield f"{one[:8]}-{one[8:12]}-4{one[13:16]}-{VARIANT[one[16]]}{one[17:20]}-{one[20:]}"

@@ -227,7 +227,7 @@ def _attributes(base: Wording, parser: Environment) -> frozenset[str]:
 
 FILTERS = frozenset(
     {
-        *("as_reported", "clock", "code", "day", "decimals", "limit", "name", "number", "own", "phrase"),
+        *("as_reported", "clock", "code", "codes", "day", "decimals", "limit", "name", "number", "own", "phrase"),
         *("recognised", "reported", "sentence", "some", "therapy", "unit", "value", "whole"),
     }
 )

@@ -16,7 +16,7 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined, Template
 
 from cds_service.chart import Condition, Draft, Measurement, Therapy, When
-from cds_service.hooks.templates import compiled
+from cds_service.hooks.templates import compiled, filled
 from cds_service.hooks.wording import Wording, shipped
 from cds_service.knowledge.model import Knowledge, Rule
 from cds_service.knowledge.units import for_display, normalise_unit
@@ -56,8 +56,8 @@ class Own(str):
 
 def plain(text: str, longest: int = LONGEST_FOREIGN) -> str:
     """Foreign text on one line, without control characters, cut at `longest` characters."""
-    if len(text) <= longest and HARMLESS.fullmatch(text):
-        return text
+    if len(text) <= longest and text.isascii() and text.isprintable() and "  " not in text:
+        return text.strip()
     line = BLANK.sub(" ", HIDDEN.sub("", text)).strip()
     return line if len(line) <= longest else line[: longest - 1].rstrip() + "…"
 
@@ -81,7 +81,9 @@ def summary_of(text: str) -> str:
 
 
 def _print(value: object) -> str:
-    return value if isinstance(value, Own) else escape(str(value))
+    if type(value) is Own:
+        return value
+    return str(value) if type(value) is int else escape(str(value))
 
 
 class Words:
@@ -96,8 +98,8 @@ class Words:
         self.day: Callable[[Any], Own] = day if locale == ISO else lambda when: Own(locale.date(day(when)))
         self._digits: Callable[[str], str] = str if locale == ISO else locale.number
         self._rest: dict[int, str] = {}
-        detail = self._environment(_print if locale == ISO else self._print)
-        summary = self._environment(lambda value: value if isinstance(value, Own) else plain(self._shown(value)))
+        detail = self._environment(_print if locale == ISO else lambda value: _print(self._shown(value)))
+        summary = self._environment(lambda value: value if type(value) is Own else plain(str(self._shown(value))))
         sources = {name: self.wording.source(name) for name in self.wording.templates}
         messages = self.wording.messages
         own = {rule.spec["summary"] for rule in knowledge.rules if "summary" in rule.spec}
@@ -108,6 +110,7 @@ class Words:
         self._summaries = {name.removesuffix(".md"): summaries[text] for name, text in sources.items()}
         self._messages = {name: details[text] for name, text in messages.items()}
         self._fixed = {name: Own(" ".join(text.split())) for name, text in messages.items() if "{" not in text}
+        self.rules = {rule.id: rule for rule in knowledge.rules}
         self._areas = {rule.id: self._subject(rule) for rule in knowledge.rules}
         for name in messages:
             if name.startswith("area_"):
@@ -116,11 +119,8 @@ class Words:
         self._basis = dict(self._bases(self._details["basis"]))
         self._own_summaries = {text: summaries[text] for text in own}
 
-    def _print(self, value: object) -> str:
-        return value if isinstance(value, Own) else escape(self._shown(value))
-
-    def _shown(self, value: object) -> str:
-        return self._digits(str(value)) if isinstance(value, Decimal) else str(value)
+    def _shown(self, value: object) -> object:
+        return self._digits(str(value)) if isinstance(value, Decimal) else value
 
     def _environment(self, printer: Callable[[Any], str]) -> Environment:
         environment = Environment(
@@ -135,6 +135,7 @@ class Words:
             as_reported=self.as_reported,
             clock=clock,
             code=as_code,
+            codes=lambda texts: Own(", ".join([as_code(text) for text in texts])),
             day=self.day,
             decimals=self.decimals,
             limit=self.limit,
@@ -243,7 +244,7 @@ class Words:
     def say(self, message: str, /, **values: Any) -> Own:
         """A message of `messages.yaml` on one line."""
         fixed = self._fixed.get(message)
-        return fixed or Own(" ".join(_text(self._messages[message], values).split()))
+        return fixed or Own(" ".join(filled(self._messages[message], values).split()))
 
     def summary(self, template: str, own: str, values: dict[str, Any]) -> str:
         """Summary of a card: the rule's own words if it has some, else the template's `summary` block."""
@@ -252,8 +253,8 @@ class Words:
     def uncut(self, template: str, own: str, values: dict[str, Any]) -> str:
         """The same as it comes out of the template, however long it is."""
         if own:
-            return _text(self._own_summaries[own], values)
-        return _block(self._summaries[template], "summary", values)
+            return filled(self._own_summaries[own], values)
+        return filled(self._summaries[template], values, "summary")
 
     def _bases(self, template: Template) -> Iterator[tuple[tuple[str, str], Own]]:
         for rule in self.knowledge.rules:
@@ -272,17 +273,10 @@ class Words:
 
     def detail(self, template: str, values: dict[str, Any]) -> str:
         """Detail of a card in Markdown: paragraphs parted by one empty line."""
-        text = _block(self._details[template], "detail", values)
-        return re.sub(r"\n{3,}", "\n\n", text).strip()
-
-
-def _block(template: Template, block: str, values: dict[str, Any]) -> str:
-    # Shared: the values are all there is; Jinja's own global functions are not mixed in.
-    return "".join(template.blocks[block](template.new_context(values, shared=True)))
-
-
-def _text(template: Template, values: dict[str, Any]) -> str:
-    return "".join(template.root_render_func(template.new_context(values, shared=True)))
+        text = filled(self._details[template], values, "detail")
+        while "\n\n\n" in text:
+            text = text.replace("\n\n\n", "\n\n")
+        return text.strip()
 
 
 def reported(measurement: Measurement) -> str:

@@ -211,7 +211,7 @@ def findings(knowledge: Knowledge, *indicators: str) -> list[Finding]:
     for indicator in indicators:
         name = f"{indicator}-{len([one for one in found if one.indicator == indicator])}"
         rule = msgspec.structs.replace(
-            base.rule, topic=name, title=f"Title of {name}", spec={"summary": f"About {name}"}
+            base.rule, id=name, topic=name, title=f"Title of {name}", spec={"summary": f"About {name}"}
         )
         found.append(msgspec.structs.replace(base, rule=rule, indicator=indicator, tests=()))
     return found

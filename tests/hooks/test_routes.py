@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from datetime import UTC, datetime
+from uuid import RFC_4122, UUID
 
 import pytest
 
@@ -473,3 +474,14 @@ def test_health_is_not_logged(client, knowledge, log):
     body = client.get("/healthz").get_json()
     assert (body["status"], body["knowledge"]) == ("ok", knowledge.version)
     assert log.getvalue() == ""
+
+
+def test_uuids_are_random_and_of_version_4():
+    """RFC 9562, 5.4; more of them than come of one draw."""
+    some = routes.uuids()
+    found = [UUID(next(some)) for _ in range(3 * routes.UUIDS)]
+    assert {(one.version, one.variant) for one in found} == {(4, RFC_4122)}
+    assert len({str(one) for one in found}) == len(found)
+    bits = [int.from_bytes(one.bytes) for one in found]
+    varying = sum(len({bit >> place & 1 for bit in bits}) == 2 for place in range(128))
+    assert varying == 128 - 6

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from fhir.resources.R4B.servicerequest import ServiceRequest
 
-from cds_service.hooks.suggestions import service_request, suggest
+from cds_service.hooks.suggestions import make_suggest
 from cds_service.hooks.words import Words
 from cds_service.knowledge import vocabulary
 from cds_service.knowledge.model import Knowledge
@@ -26,16 +26,18 @@ def words(knowledge: Knowledge) -> Words:
 
 
 def suggested(tests: Sequence[vocabulary.Test], words: Words, profile: str = "generic") -> list[dict[str, Any]]:
-    return suggest(tests, patient_id="p-1", as_of=DAY, profile=profile, say=words.say, new_uuid=numbered())
+    return make_suggest(words.knowledge.tests, words.say, profile)(tests, "p-1", DAY, numbered())
 
 
 def some_tests(knowledge: Knowledge, *keys: str) -> list[vocabulary.Test]:
     return [knowledge.tests[key] for key in keys]
 
 
-def test_every_test_makes_a_valid_order(knowledge: Knowledge) -> None:
-    for test in knowledge.tests.values():
-        resource = service_request(test, "p-1", DAY)
+def test_every_test_makes_a_valid_order(knowledge: Knowledge, words: Words) -> None:
+    tests = list(knowledge.tests.values())
+    everything, *_ = suggested(tests, words)
+    for test, action in zip(tests, everything["actions"], strict=True):
+        resource = action["resource"]
         order = ServiceRequest.model_validate(resource)
         assert order.status == "draft"
         assert order.intent == "order"
@@ -72,7 +74,23 @@ def test_one_test_is_one_suggestion(knowledge: Knowledge, words: Words) -> None:
             {
                 "type": "create",
                 "description": "Draft an order for CBC (with hematocrit)",
-                "resource": service_request(knowledge.tests["CBC"], "p-1", DAY),
+                "resource": {
+                    "resourceType": "ServiceRequest",
+                    "status": "draft",
+                    "intent": "order",
+                    "code": {
+                        "coding": [
+                            {
+                                "system": LOINC,
+                                "code": "58410-2",
+                                "display": knowledge.tests["CBC"].order_display,
+                            }
+                        ],
+                        "text": "CBC (with hematocrit)",
+                    },
+                    "subject": {"reference": "Patient/p-1"},
+                    "authoredOn": "2026-11-22",
+                },
             }
         ],
     }
@@ -90,6 +108,17 @@ def test_several_tests_begin_with_one_for_all(knowledge: Knowledge, words: Words
     assert [one["actions"] for one in single] == [[action] for action in everything["actions"]]
     uuids = [one["uuid"] for one in (everything, *single)]
     assert len(set(uuids)) == 4
+
+
+def test_one_patient_is_not_seen_by_the_next(knowledge: Knowledge, words: Words) -> None:
+    suggest = make_suggest(knowledge.tests, words.say, "generic")
+    tests = some_tests(knowledge, "TT", "E2")
+    first = suggest(tests, "p-1", DAY, numbered())
+    before = repr(first)
+    second = suggest(tests, "p-2", date(2026, 12, 1), numbered())
+    assert repr(first) == before
+    assert "p-1" not in repr(second)
+    assert "2026-11-22" not in repr(second)
 
 
 def test_epic_takes_one_action_a_suggestion(knowledge: Knowledge, words: Words) -> None:

@@ -244,6 +244,7 @@ def spoken(knowledge: Knowledge, monkeypatch: Any) -> dict[str, set[str]]:
         return plain_say(words, message, **values)
 
     monkeypatch.setattr(Words, "say", say)
+    make_renderer(knowledge)  # which words the suggestions of all tests
     for stop in stops():
         current = stop.name
         stop.cards(knowledge)

@@ -16,7 +16,7 @@ from jsonschema import Draft202012Validator
 
 from cds_service.fhir.reader import read_chart
 from cds_service.hooks.prefetch import build_expected
-from cds_service.hooks.suggestions import service_request
+from cds_service.hooks.suggestions import draft_order
 from cds_service.knowledge import loader
 from cds_service.knowledge.difference import differences
 from cds_service.knowledge.limits import limits_of
@@ -257,7 +257,7 @@ def test_a_local_order_code_counts_and_is_suggested(at_site: Callable[..., Knowl
     }
     (found,) = read(site, "serviceRequests", order).orders
     assert found.markers == site.tests["CBC"].brings
-    codings = service_request(site.tests["CBC"], "p", TODAY)["code"]["coding"]
+    codings = draft_order(site.tests["CBC"])["code"]["coding"]
     assert [coding["code"] for coding in codings] == ["58410-2", "BB"]
 
 
