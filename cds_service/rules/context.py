@@ -75,7 +75,7 @@ class Context:
         `{switch: name}`, `{switch: name, values: {…: limit}}`, or `{by_sex: {male: limit, female: limit}}`, for
         rules that do not run without a sex.
         """
-        if isinstance(spec, Mapping):
+        if isinstance(spec, dict):
             if "by_sex" in spec:
                 return self.limit(spec["by_sex"][self.chart.patient.sex])
             value = self.switch(spec["switch"])
@@ -88,7 +88,7 @@ class Context:
         """A count of days or months: a number or `{switch: name}`; None stands for the switch `max_age_days`."""
         if spec is None:
             spec = {"switch": "max_age_days"}
-        return int(self.switch(spec["switch"]) if isinstance(spec, Mapping) else spec)
+        return int(self.switch(spec["switch"]) if isinstance(spec, dict) else spec)
 
     def compared(  # noqa: PLR0913, PLR0917 - all that there is to say about a comparison
         self,

@@ -136,9 +136,12 @@ def _one(asked: Asked, ctx: Context, missing: str = "") -> Outcome:
 def _with_notes(outcome: Outcome, ctx: Context) -> Outcome:
     """Add the rule's notes to its finding (a schedule has done so itself)."""
     finding = outcome.finding
-    if finding is None or finding.due or not finding.rule.notes:
+    if finding is None or finding.due:
         return outcome
-    told = msgspec.structs.replace(finding, lines=(*finding.lines, *about_rule(finding.rule, ctx)))
+    notes = about_rule(finding.rule, ctx)
+    if not notes:
+        return outcome
+    told = msgspec.structs.replace(finding, lines=(*finding.lines, *notes))
     return msgspec.structs.replace(outcome, finding=told)
 
 
@@ -166,8 +169,8 @@ def _needed(plan: Plan, outcomes: list[Outcome], ctx: Context) -> frozenset[str]
             rules.append(rule)
         if rule.kind == "schedule" and not outcome.failed:
             told = schedule.plan_for(rule, ctx)
-            milestones = told.milestones if told else ()
-            tests.update(item.test for milestone in milestones for item in milestone.items)
+            if told:
+                tests |= ctx.once(told.milestones, schedule.tests_of)
     return quality.needed_by(rules, tests, ctx.knowledge)
 
 
@@ -194,9 +197,12 @@ def _settle(
     found = {o.rule: o.finding for o in outcomes if o.finding}
     silenced = {victim for finding in found.values() for victim in finding.rule.suppresses}
     # What a rule suppresses is the lesser word on the same matter: a snooze of the rule does not bring it back.
-    heard = {name: hush(finding, ctx) for name, finding in found.items() if name not in silenced}
-    snoozed = {name: told for name, told in heard.items() if isinstance(told, Snoozed)}
-    standing = {name: told for name, told in heard.items() if isinstance(told, Finding)}
+    standing = {name: finding for name, finding in found.items() if name not in silenced}
+    snoozed: dict[str, Snoozed] = {}
+    if ctx.past.set_aside:
+        heard = {name: hush(finding, ctx) for name, finding in standing.items()}
+        snoozed = {name: told for name, told in heard.items() if isinstance(told, Snoozed)}
+        standing = {name: told for name, told in heard.items() if isinstance(told, Finding)}
     guests, merged = _merge(standing, ctx)
     findings = [_finish(finding, guests.get(name, ())) for name, finding in standing.items() if name not in merged]
     findings = _each_test_once(findings, ctx)
@@ -242,16 +248,17 @@ def _as_lines(finding: Finding) -> tuple[Line, ...]:
     return (Line(f"line_{finding.rule.kind}", {"finding": finding, **finding.values}, finding.rule.advice),)
 
 
-def _finish(finding: Finding, guests: Iterable[Finding]) -> Finding:
+def _finish(finding: Finding, guests: Sequence[Finding]) -> Finding:
     """Add the lines and tests of merged findings; cap the indicator where the drug was recognised from text."""
+    if finding.rule.text_cap and finding.indicator == "critical":
+        drafts = [fact for fact in finding.facts if isinstance(fact, (Draft, Therapy))]
+        if drafts and all(fact.from_text for fact in drafts):
+            finding = msgspec.structs.replace(finding, indicator="warning")
+    if not guests:
+        return finding
     lines = [line for guest in guests for line in _as_lines(guest)]
     tests = tuple(test for guest in guests for test in guest.rule.tests)
-    indicator = finding.indicator
-    drafts = [fact for fact in finding.facts if isinstance(fact, (Draft, Therapy))]
-    from_text = drafts and all(fact.from_text for fact in drafts)
-    if finding.rule.text_cap and from_text and indicator == "critical":
-        indicator = "warning"
-    return msgspec.structs.replace(finding, indicator=indicator, lines=(*lines, *finding.lines), tests=tests)
+    return msgspec.structs.replace(finding, lines=(*lines, *finding.lines), tests=tests)
 
 
 def _each_test_once(findings: list[Finding], ctx: Context) -> list[Finding]:

@@ -43,7 +43,7 @@ STATES = {"current": True, "past": False, "any": None}
 
 
 def _therapy(spec: Any, ctx: Context) -> Truth:
-    keys = names(spec["key"])
+    keys: frozenset[str] = spec["key"]
     if keys.isdisjoint(ctx.possible):
         return NO
     courses = ctx.courses(keys, STATES[spec.get("state", "current")])
@@ -55,11 +55,11 @@ def _therapy(spec: Any, ctx: Context) -> Truth:
 
 
 def _course_fits(course: Therapy, spec: Any, ctx: Context) -> bool:
-    if "form" in spec and course.form not in names(spec["form"]):
+    if "form" in spec and course.form not in spec["form"]:
         return False
-    if "not_form" in spec and course.form in names(spec["not_form"]):
+    if "not_form" in spec and course.form in spec["not_form"]:
         return False
-    if "agent" in spec and course.agent not in names(spec["agent"]):
+    if "agent" in spec and course.agent not in spec["agent"]:
         return False
     if spec.get("systemic") and ctx.acts_locally(course):
         return False
@@ -80,16 +80,16 @@ def _within(days: int | None, spec: Any) -> bool:
 def _draft(spec: Any, ctx: Context) -> Truth:
     if not ctx.chart.drafts:
         return NO
-    keys = names(spec["key"])
+    keys: frozenset[str] = spec["key"]
     drafts = (
         ctx.selected(keys) if spec.get("selected", True) else tuple(d for d in ctx.chart.drafts if d.key in keys)
     )
     if "form" in spec:
-        drafts = tuple(d for d in drafts if d.form in names(spec["form"]))
+        drafts = tuple(d for d in drafts if d.form in spec["form"])
     if "agent" in spec:
-        drafts = tuple(d for d in drafts if d.agent in names(spec["agent"]))
+        drafts = tuple(d for d in drafts if d.agent in spec["agent"])
     if "not_form" in spec:
-        drafts = tuple(d for d in drafts if d.form not in names(spec["not_form"]))
+        drafts = tuple(d for d in drafts if d.form not in spec["not_form"])
     if spec.get("systemic"):
         drafts = tuple(d for d in drafts if not ctx.local(d.key, d.form, d.systemic))
     if "new" in spec:
@@ -105,7 +105,7 @@ def _is_new(draft: Draft, ctx: Context) -> bool:
 
 
 def _condition(spec: Any, ctx: Context) -> Truth:
-    concepts = names(spec["concept"])
+    concepts: frozenset[str] = spec["concept"]
     found: list[Fact] = []
     unsure: list[Doubt] = []
     for condition in ctx.chart.conditions:
@@ -143,7 +143,7 @@ def _is_recent(condition: Condition, spec: Any, ctx: Context) -> bool | None:
 
 
 def _procedure(spec: Any, ctx: Context) -> Truth:
-    concepts = names(spec["concept"])
+    concepts: frozenset[str] = spec["concept"]
     found = tuple(p for p in ctx.chart.procedures if p.concepts & concepts)
     if found:
         return Truth(True, found)

@@ -15,7 +15,7 @@ import msgspec
 
 from cds_service.chart import Chart, Patient
 from cds_service.knowledge.model import Knowledge
-from cds_service.rules.context import Context
+from cds_service.rules.context import Context, names
 from cds_service.rules.outcome import Doubt, Fact
 
 
@@ -32,6 +32,11 @@ SITE = frozenset({"switch", "site_codes"})
 
 NUMBERS = count()
 """Numbers of questions: those of one knowledge base, made anew, are never taken for what they were before."""
+
+COURSE = frozenset({"key", "form", "not_form", "agent"})
+CONCEPT = frozenset({"concept"})
+NAMING = {"therapy": COURSE, "draft": COURSE, "condition": CONCEPT, "procedure": CONCEPT}
+"""Leaves that are given sets where a tree may say one name or several: the fields in question."""
 
 YES = Truth(True)
 NO = Truth(False)
@@ -91,6 +96,8 @@ class Questions:
 
     def _leaf(self, name: str, spec: Any) -> Question:
         leaves = self._leaves
+        if name in NAMING:
+            spec = {field: names(value) if field in NAMING[name] else value for field, value in spec.items()}
         return lambda ctx: leaves[name](spec, ctx)
 
     def _number(self, name: str, spec: Any) -> int:
@@ -169,13 +176,19 @@ def _any(parts: list[Question]) -> Question:
         return never
 
     def question(ctx: Context) -> Truth:
-        truths = [ask(ctx) for ask in parts]
-        answers = [truth.holds for truth in truths]
-        if True in answers:
-            return Truth(True, tuple([fact for truth in truths if truth.holds for fact in truth.facts]))
-        if None in answers:
-            return Truth(None, (), tuple([doubt for truth in truths for doubt in truth.doubts]))
-        return NO
+        found = False
+        facts: tuple[Fact, ...] = ()
+        doubts: tuple[Doubt, ...] = ()
+        for ask in parts:
+            truth = ask(ctx)
+            if truth.holds:
+                found = True
+                facts += truth.facts
+            elif truth.holds is None:
+                doubts += truth.doubts
+        if found:
+            return Truth(True, facts)
+        return Truth(None, (), doubts) if doubts else NO
 
     return question
 

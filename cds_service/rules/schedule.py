@@ -89,6 +89,11 @@ def plan_for(rule: Rule, ctx: Context) -> Schedule | None:
     return msgspec.structs.replace(plan, milestones=row.milestones, clock=row.clock, yearly=(), profile=profile)
 
 
+def tests_of(milestones: tuple[Milestone, ...], _: Context) -> frozenset[str]:
+    """The tests of all of them."""
+    return frozenset(item.test for milestone in milestones for item in milestone.items)
+
+
 def plan_of(protocol: Protocol, ctx: Context) -> Schedule:
     """The schedule of a protocol for this patient: a variant whose condition holds, else the site's choice."""
     for variant in protocol.variants:

@@ -64,8 +64,11 @@ BEST_FIRST = ("finding", "unknown", "fine", "not applicable")
 
 def evaluate(rule: Rule, truth: Truth, ctx: Context) -> Outcome:
     """Compare the latest comparable result within `max_age_days` with the limit; `any_of` gives several."""
-    outcomes = [_evaluate_one(rule, band, truth, ctx) for band in ctx.once(rule, _bands)]
-    return outcomes[0] if len(outcomes) == 1 else min(outcomes, key=lambda one: BEST_FIRST.index(one.result))
+    bands = ctx.once(rule, _bands)
+    if len(bands) == 1:
+        return _evaluate_one(rule, bands[0], truth, ctx)
+    outcomes = [_evaluate_one(rule, band, truth, ctx) for band in bands]
+    return min(outcomes, key=lambda outcome: BEST_FIRST.index(outcome.result))
 
 
 def _bands(rule: Rule, ctx: Context) -> tuple[Band, ...]:
@@ -216,7 +219,7 @@ def limits_of(spec: Mapping[str, Any], latest: Measurement | None, ctx: Context)
     wanted = spec[word]
     if spec.get("inclusive") and ctx.switch(spec["inclusive"]):
         symbol += "="
-    if not isinstance(wanted, Mapping) or "reference" not in wanted:
+    if not isinstance(wanted, dict) or "reference" not in wanted:
         return [Limit(symbol, ctx.limit(wanted), word=word)]
     if latest is None:
         return []
