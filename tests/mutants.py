@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from tests.mutant_cases import Judge
 
 SURVIVED, KILLED, TIMEOUT = 0, 1, 2
-KEPT = {"index", "plan", "questions", "predicates", "context", "outcome"}
+KEPT = {"index", "plan", "questions", "predicates", "context", "outcome", "threshold", "schedule", "lines"}
 """Modules of which something is worked out once for a knowledge base."""
 WORDS = {SURVIVED: "survived", KILLED: "killed", TIMEOUT: "timeout"}
 

@@ -128,15 +128,15 @@ def _one(asked: Asked, ctx: Context, missing: str = "") -> Outcome:
             return asked.outside
         if truth.holds is None:
             return Outcome(rule.id, "unknown", UNCERTAIN, truth.doubts)
-        return _with_notes(KINDS[rule.kind](rule, truth, ctx), ctx)
+        outcome = KINDS[rule.kind](rule, truth, ctx)
+        return _with_notes(outcome, outcome.finding, ctx) if outcome.finding else outcome
     except Exception as error:  # law 1: a rule that fails leaves *unknown* behind and never takes others down
         return _failed(rule, error)
 
 
-def _with_notes(outcome: Outcome, ctx: Context) -> Outcome:
+def _with_notes(outcome: Outcome, finding: Finding, ctx: Context) -> Outcome:
     """Add the rule's notes to its finding (a schedule has done so itself)."""
-    finding = outcome.finding
-    if finding is None or finding.due:
+    if finding.due:
         return outcome
     notes = about_rule(finding.rule, ctx)
     if not notes:

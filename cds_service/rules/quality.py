@@ -30,7 +30,7 @@ def evaluate(rules: Sequence[Rule], ctx: Context, needed: frozenset[str]) -> lis
 
 
 def _outcome(rule: Rule, doubts: tuple[Doubt, ...], logged: list[str]) -> Outcome:
-    areas = ", ".join([*[doubt.area for doubt in doubts], *logged])
+    areas = ", ".join((*(doubt.area for doubt in doubts), *logged))
     why = "{areas}" if areas else ""
     return Outcome(rule.id, "unknown" if doubts else "fine", why, doubts, values={"areas": areas})
 
