@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
+
 from cds_service.rules import predicates
-from cds_service.rules.predicates import holds
-from cds_service.rules.questions import Truth
-from tests.rules.conftest import chart, condition, ctx, gap
+from cds_service.rules.predicates import QUESTIONS, holds
+from cds_service.rules.questions import Truth, always, never
+from tests.rules.conftest import chart, condition, ctx, gap, switched
 
 
 def counted(monkeypatch, name):
@@ -68,3 +70,49 @@ def test_certain_takes_what_cannot_be_known_for_no(knowledge):
     absent = condition("prostate_absent")
     assert holds(tree, ctx(chart(conditions=[absent]), knowledge)) == Truth(True, (absent,))
     assert holds(tree, ctx(chart(gaps=[gap("conditions")]), knowledge)) == Truth(False)
+
+
+# -- what the site has chosen once for all ----------------------------------------------------------------
+
+ON, OFF = {"switch": {"trend": True}}, {"switch": {"trend": False}}
+MAN = {"sex": "male"}
+
+
+@pytest.mark.parametrize(
+    ("tree", "answer"),
+    [
+        (ON, always),
+        (OFF, never),
+        ({"not": OFF}, always),
+        ({"not": ON}, never),
+        ({"all": [OFF, MAN]}, never),
+        ({"all": [ON, OFF, MAN]}, never),
+        ({"any": [OFF, {"not": ON}]}, never),
+        ({"all": [{"any": [OFF]}, MAN]}, never),
+    ],
+)
+def test_what_the_site_decides_alone_is_decided_when_the_question_is_made(knowledge, tree, answer):
+    assert QUESTIONS.of(switched(knowledge, trend=True)).of(tree) is answer
+
+
+@pytest.mark.parametrize(
+    ("tree", "man", "woman"),
+    [
+        ({"all": [ON, MAN]}, True, False),
+        ({"all": [MAN, OFF]}, False, False),
+        ({"all": [ON]}, True, True),
+        ({"any": [OFF, MAN]}, True, False),
+        ({"any": [ON, MAN]}, True, True),
+        ({"not": {"any": [OFF, MAN]}}, False, True),
+    ],
+)
+def test_what_the_site_decides_in_part_is_asked_of_the_patient(knowledge, tree, man, woman):
+    site = switched(knowledge, trend=True)
+    assert [holds(tree, ctx(chart(sex=sex), site)).holds for sex in ("male", "female")] == [man, woman]
+
+
+def test_names_may_stand_alone_or_in_a_list(knowledge):
+    one, other = condition("prostate_absent"), condition("liver_disease")
+    at = ctx(chart(conditions=[one, other]), knowledge)
+    assert holds({"condition": {"concept": "prostate_absent"}}, at).facts == (one,)
+    assert holds({"condition": {"concept": ["prostate_absent", "liver_disease"]}}, at).facts == (one, other)
