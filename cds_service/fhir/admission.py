@@ -45,7 +45,7 @@ class Admission:
             desk = _Desk(self, page, readers)
             desk.take_all()
             desk.close()
-        else:
+        elif page.has_next or page.total:
             bundle.note_truncation(page, [], self.reading)
 
     def _admit_alike(self, page: Page, resources: list[Any], readers: Readers) -> None:

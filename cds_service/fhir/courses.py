@@ -63,18 +63,18 @@ def therapies(pieces: Sequence[Piece], gap_days: int) -> tuple[Therapy, ...]:
         by_key.setdefault((piece.drug.key, piece.local), []).append(piece)
     found: list[Therapy] = []
     for key in sorted(by_key):
-        courses = _chained(by_key[key], gap_days)
-        known = frozenset(piece.source for piece in by_key[key])
+        known = frozenset([piece.source for piece in by_key[key]])
         # Of several courses with a record that was never closed only the newest can still be running.
-        running = max((n for n, course in enumerate(courses) if _active(course)), default=-1)
-        found.extend(
-            _therapy(course, n == running, known, gap_days) for n, course in reversed(list(enumerate(courses)))
-        )
+        is_running = False
+        for course in reversed(_chained(by_key[key], gap_days)):
+            current = not is_running and _active(course)
+            is_running = is_running or current
+            found.append(_therapy(course, current, known, gap_days))
     return tuple(found)
 
 
 def _active(course: Sequence[Piece]) -> bool:
-    return any(piece.span.active for piece in course)
+    return True in [piece.span.active for piece in course]
 
 
 def _order(piece: Piece) -> tuple[date, str, str]:
@@ -83,8 +83,8 @@ def _order(piece: Piece) -> tuple[date, str, str]:
 
 def _chained(pieces: Sequence[Piece], gap_days: int) -> list[list[Piece]]:
     """The courses, oldest first, each with its pieces oldest first."""
-    dated = sorted((piece for piece in pieces if piece.span.start is not None), key=_order)
-    undated = sorted((piece for piece in pieces if piece.span.start is None), key=_order)
+    dated = sorted([piece for piece in pieces if piece.span.start is not None], key=_order)
+    undated = sorted([piece for piece in pieces if piece.span.start is None], key=_order)
     courses: list[list[Piece]] = []
     reach = date.min
     for piece in dated:
@@ -117,12 +117,12 @@ def _therapy(course: Sequence[Piece], current: bool, known: frozenset[str], gap_
         current=current,
         start=_start(course, known),
         end=None if current else max(_over(piece, gap_days) for piece in course),
-        supplies=tuple(_supply(piece, _end(piece, newest, current, gap_days)) for piece in newest_first),
+        supplies=tuple([_supply(piece, _end(piece, newest, current, gap_days)) for piece in newest_first]),
         recognised=coded.drug.recognised,
         from_text=coded.drug.from_text,
         dose_changed=_dose_changed(course),
         on_hold=current and all(piece.on_hold for piece in held),
-        sources=tuple(dict.fromkeys(piece.source for piece in newest_first)),
+        sources=tuple(dict.fromkeys([piece.source for piece in newest_first])),
         given=_given(course),
     )
 
@@ -157,21 +157,18 @@ def _start(course: Sequence[Piece], known: frozenset[str]) -> date | None:
 
 
 def _supply(piece: Piece, end: date | None) -> Supply:
+    drug, dose = piece.drug, piece.dose
+    # By position, as measurements are made.
     return Supply(
-        agent=piece.drug.agent,
-        form=piece.form,
-        start=piece.span.start,
-        end=end,
-        dose_text=piece.dose.text,
-        weekly_mg=piece.dose.weekly_mg,
-        source=piece.source,
-        systemic=piece.drug.systemic,
+        drug.agent, piece.form, piece.span.start, end, dose.text, dose.weekly_mg, piece.source, drug.systemic
     )
 
 
 def _dose_changed(course: Sequence[Piece]) -> date | None:
     """Latest day on which a product or dose began that was not among those before it."""
     dated = [piece for piece in course if piece.span.start is not None]
+    if len({_sort_of(piece) for piece in dated}) <= 1:  # renewals, as most records are
+        return None
     for number in range(len(dated) - 1, 0, -1):
         piece = dated[number]
         before = _running_before(dated[:number], piece.span.start or date.min)
@@ -189,6 +186,11 @@ def _running_before(earlier: Sequence[Piece], day: date) -> list[Piece]:
     latest = spans[-1][1].start
     unfinished = add_days(day, -RENEWAL_SLACK.days)
     return [piece for piece, span in spans if span.start == latest or (span.reach or date.min) >= unfinished]
+
+
+def _sort_of(piece: Piece) -> tuple[object, ...]:
+    """All that `_same` looks at."""
+    return piece.drug.agent, piece.form, piece.strength, piece.dose.amount, piece.dose.words
 
 
 def _same(one: Piece, other: Piece) -> bool:

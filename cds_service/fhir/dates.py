@@ -30,12 +30,12 @@ class Calendar:
 
     def day(self, text: str | None) -> date | None:
         """The calendar day; the first one of a month or a year."""
-        found = self.when(text)
+        found = None if text is None else self.when(text)
         return None if found is None else found.day
 
     def last_day(self, text: str | None) -> date | None:
         """The calendar day; the last one of a month or a year."""
-        found = self.when(text)
+        found = None if text is None else self.when(text)
         return None if found is None else found.last_day
 
 
@@ -80,6 +80,6 @@ def _timed(text: str, zone: tzinfo) -> When | None:
 def add_days(day: date, days: int) -> date:
     """`day` plus `days`, held inside the calendar."""
     try:
-        return day + timedelta(days=days)
+        return day + timedelta(days)
     except OverflowError:
         return date.max if days > 0 else date.min

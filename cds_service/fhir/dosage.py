@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Raw
 
 from cds_service.chart import Form
-from cds_service.fhir.decoding import UnreadableError, given, number
+from cds_service.fhir.decoding import SHORT, UnreadableError, given, number
 from cds_service.fhir.recognition import Drug
 from cds_service.fhir.resources import Concept, Dosage, Quantity, Repeat
 from cds_service.fhir.terms import fold
@@ -101,16 +101,22 @@ def _doses_a_week(repeat: Repeat) -> tuple[int, int]:
     a_week = _A_WEEK.get(repeat.period_unit or "")
     if a_week is None or given(repeat.frequency_max) or given(repeat.period_max):
         raise UnreadableError("no full timing")
-    frequency, _ = number(repeat.frequency)
-    period, _ = number(repeat.period)
-    if frequency <= 0 or period <= 0:
-        raise UnreadableError("no full timing")
     # In whole numbers: objects of fractions take many times as long.
-    doses, of_doses = frequency.as_integer_ratio()
-    periods, of_periods = period.as_integer_ratio()
+    doses, of_doses = _ratio(repeat.frequency)
+    periods, of_periods = _ratio(repeat.period)
+    if doses <= 0 or periods <= 0:
+        raise UnreadableError("no full timing")
     doses, weeks = doses * of_periods * a_week.numerator, of_doses * periods * a_week.denominator
     common = gcd(doses, weeks)
     return doses // common, weeks // common
+
+
+def _ratio(raw: Raw) -> tuple[int, int]:
+    """A number as one whole number divided by another. Raises UnreadableError."""
+    digits = bytes(raw)
+    if len(digits) <= SHORT and digits.isdigit():
+        return int(digits), 1
+    return number(raw)[0].as_integer_ratio()
 
 
 def _mg_per_ml(names: Sequence[str]) -> Decimal | None:

@@ -11,8 +11,8 @@ import msgspec
 from msgspec import Raw
 
 from cds_service.chart import Patient, When
-from cds_service.fhir.decoding import UnreadableError, given, loosely, number
-from cds_service.fhir.resources import AgeRange, Component, Concept, Quantity, ReferenceRange
+from cds_service.fhir.decoding import NULL, UnreadableError, given, loosely, number
+from cds_service.fhir.resources import ABSENT, AgeRange, Component, Concept, Quantity, ReferenceRange
 from cds_service.fhir.scales import Known, Scale
 from cds_service.fhir.terms import Limits, Terms
 from cds_service.knowledge.units import UCUM, infer_unit, plausible, resolve_unit, to_canonical
@@ -69,21 +69,19 @@ class Laboratory:
         if quantity is None:
             return self._other(part, known)
         scale = self._scale(quantity, known)
-        unit = quantity.unit or quantity.code or ""
-        if not given(quantity.value):
+        unit, raw = quantity.unit or quantity.code or "", quantity.value
+        if raw is ABSENT or raw == NULL:
             return Value(None, "", "", unit, "no_value", scale)
-        value, text = number(quantity.value)
+        value, text = number(raw)
         comparator = quantity.comparator or ""
         if comparator and comparator not in COMPARATORS:
             comparator = "ad"
         return _judge(value, comparator, text, unit, scale, known)
 
     def _scale(self, quantity: Quantity, known: Known) -> Scale:
-        if quantity.system == UCUM and quantity.code:
-            scale = known.scales.get(quantity.code)
-            if scale is not None:
-                return scale
-        return known.scale(self._ucum(quantity))
+        code = quantity.code
+        scale = known.scales.get(code) if code and quantity.system == UCUM else None
+        return scale or known.scale(self._ucum(quantity))
 
     def _ucum(self, quantity: Quantity) -> str | None:
         key = (quantity.system, quantity.code, quantity.unit)

@@ -347,7 +347,8 @@ def prior_of(record: fhir.MedicationRequest) -> str | None:
 
 
 def _earliest(days: Sequence[date | None]) -> date | None:
-    return min([day for day in days if day is not None], default=None)
+    found = [day for day in days if day is not None]
+    return min(found) if found else None
 
 
 def _bounds(dosage: fhir.Dosage) -> fhir.Period | None:

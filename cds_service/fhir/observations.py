@@ -7,6 +7,7 @@ done, and that with the problem `panel`; so does a DiagnosticReport, where the s
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping
 from datetime import date
 from typing import Any
@@ -66,7 +67,7 @@ class Observations:
         self._codes = reading.terms.codes
         self._panels_count = bool(reading.knowledge.switches["panel_counts_as_done"])
         self._subjects: dict[bytes, bool] = {}
-        self._found: dict[str, list[Found]] = {}
+        self._found: dict[str, list[Found]] = defaultdict(list)
         self._pregnancy: list[tuple[tuple[Any, ...], bool, str]] = []
 
     def read(self, observation: Observation, _: Entry) -> Refused | None:
@@ -211,23 +212,16 @@ class Observations:
             result = self._measurement(part, known, sample)
         except UnreadableError:
             return Refused(sample.source, "unreadable", UNREADABLE, markers_of(known), tell=True)
-        self._put(result, sample)
+        self._found[result.marker].append(Found(result, sample.issued, sample.meta))
         return None
-
-    def _put(self, result: Measurement, sample: Sample) -> None:
-        found = Found(result, sample.issued, sample.meta)
-        same = self._found.get(result.marker)
-        if same is None:
-            self._found[result.marker] = [found]
-        else:
-            same.append(found)
 
     def _measurement(self, part: Component, known: Known, sample: Sample) -> Measurement:
         laboratory = self._laboratory
         read = laboratory.value(part, known)
+        scale = read.scale
         low = high = None
         if part.reference_range is not ABSENT:
-            low, high = laboratory.limits(part.reference_range, known, read.scale.ucum, sample.when)
+            low, high = laboratory.limits(part.reference_range, known, scale.ucum, sample.when)
         problem: Any = sample.problem or read.problem
         comparator: Any = read.comparator
         return Measurement(  # by position: by name it takes seven times as long, and there are hundreds
@@ -245,7 +239,7 @@ class Observations:
             high,
             low,
             "" if part.interpretation is ABSENT else laboratory.flag(part.interpretation),
-            read.scale.traits,
+            scale.traits,
             sample.specimen,
         )
 
@@ -339,7 +333,7 @@ class Observations:
         for marker in sorted(markers):
             problem: Any = sample.problem or "panel"
             done = Measurement(marker, None, sample.when, sample.status, source, code, problem=problem)
-            self._put(done, sample)
+            self._found[marker].append(Found(done, sample.issued, sample.meta))
         return None
 
     def _pregnancy_status(
@@ -383,8 +377,10 @@ class Observations:
 
     def pregnancy(self) -> tuple[str, ...]:
         """Source of the newest pregnancy status, if that says that the patient is pregnant."""
-        newest = max(self._pregnancy, default=None)
-        return (newest[2],) if newest is not None and newest[1] else ()
+        if not self._pregnancy:
+            return ()
+        _, positive, source = max(self._pregnancy)
+        return (source,) if positive else ()
 
 
 def markers_of(*known: Known | None) -> frozenset[str]:

@@ -6,8 +6,6 @@ from collections.abc import Iterable, Iterator
 from datetime import date
 from typing import Literal
 
-import msgspec
-
 from cds_service.chart import Patient, Sex
 from cds_service.fhir.dates import Calendar
 from cds_service.fhir.resources import Coding, Concept, Extension, PatientResource
@@ -22,8 +20,9 @@ GENDER_IDENTITY = frozenset(
         "http://hl7.org/fhir/us/core/StructureDefinition/us-core-genderIdentity",
     }
 )
+_READ = GENDER_IDENTITY | {SEX_PARAMETER, BIRTH_SEX}
 
-SexSource = Literal["sex parameter for clinical use", "birth sex", "recorded gender"]
+SexSource = Literal["sex parameter for clinical use", "birth sex", "recorded gender", ""]
 
 _PARAMETER_SYSTEM = "http://terminology.hl7.org/CodeSystem/sex-parameter-for-clinical-use"
 _PARAMETERS: dict[str, Sex] = {"male-typical": "male", "female-typical": "female"}
@@ -45,28 +44,30 @@ def read_patient(resource: PatientResource, patient_id: str, calendar: Calendar,
 
     A birth sex other than M and F says nothing, and the recorded gender decides.
     """
-    extensions = resource.extension or []
-    stated, parameter = _parameter(extensions, calendar, as_of)
-    birth_sex = _only(_BIRTH_SEXES.get(each.value_code or "") for each in extensions if each.url == BIRTH_SEX)
-    gender = _GENDERS.get(resource.gender or "")
-    patient = Patient(
+    gender = resource.gender or ""
+    sex = _GENDERS.get(gender)
+    source: SexSource = "recorded gender" if sex else ""
+    birth_sex = parameter = identity = None
+    extensions = [each for each in resource.extension or () if each.url in _READ]
+    if extensions:
+        stated, parameter = _parameter(extensions, calendar, as_of)
+        birth_sex = _only(_BIRTH_SEXES.get(each.value_code or "") for each in extensions if each.url == BIRTH_SEX)
+        identity = _identity(extensions, calendar, as_of)
+        if stated:
+            sex, source = parameter, "sex parameter for clinical use"
+        elif birth_sex:
+            sex, source = birth_sex, "birth sex"
+    return Patient(
         id=patient_id,
         birth=calendar.when(resource.birth_date),
         deceased=bool(resource.deceased_boolean) or bool(resource.deceased_date_time),
+        sex=sex,
+        sex_source=source,
         birth_sex=birth_sex,
-        recorded_gender=resource.gender or "",
-        gender_identity=_identity(extensions, calendar, as_of),
+        recorded_gender=gender,
+        gender_identity=identity,
         sex_parameter=parameter,
     )
-    if stated:
-        return _with_sex(patient, parameter, "sex parameter for clinical use")
-    if birth_sex:
-        return _with_sex(patient, birth_sex, "birth sex")
-    return _with_sex(patient, gender, "recorded gender") if gender else patient
-
-
-def _with_sex(patient: Patient, sex: Sex | None, source: SexSource) -> Patient:
-    return msgspec.structs.replace(patient, sex=sex, sex_source=source)
 
 
 def _parameter(extensions: Iterable[Extension], calendar: Calendar, as_of: date) -> tuple[bool, Sex | None]:

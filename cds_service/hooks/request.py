@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import cache
 from typing import NamedTuple
 
 import msgspec
@@ -118,8 +119,7 @@ def read_request(body: bytes, hook: str) -> HookRequest:
     """The call in `body` to a service of `hook`. Raises HookError (400) with all faults of the envelope."""
     members = members_of(body)
     problems = _twice(body, members)
-    of_service = Field("hook", re.compile(re.escape(hook)), f"{hook}, the hook of this service")
-    _string(members, of_service, "", problems)
+    _string(members, _field_of(hook), "", problems)
     instance = _string(members, HOOK_INSTANCE, "", problems)
     fhir_server = _string(members, FHIR_SERVER, "", problems)
     prefetch = _object(members, "prefetch", "", problems)
@@ -147,6 +147,11 @@ def read_request(body: bytes, hook: str) -> HookRequest:
         draft_orders=context["draftOrders"] if ordering else None,
         selections=selections,
     )
+
+
+@cache
+def _field_of(hook: str) -> Field:
+    return Field("hook", re.compile(re.escape(hook)), f"{hook}, the hook of this service")
 
 
 def members_of(body: bytes) -> dict[str, Value]:

@@ -12,7 +12,7 @@ that fails, an earlier value of that name was dropped.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -55,12 +55,16 @@ def _shortest(value: Any) -> int:
     if isinstance(value, msgspec.Raw):
         return len(value)
     if isinstance(value, dict):
-        return 1 + (sum([len(name) + 4 + _shortest(part) for name, part in value.items()]) or 1)
+        return 1 + (sum(map(len, value)) + 4 * len(value) + _shortest_of(value.values()) or 1)
     if isinstance(value, list):
-        return 1 + (sum([1 + _shortest(part) for part in value]) or 1)
+        return 1 + (len(value) + _shortest_of(value) or 1)
     if isinstance(value, str):
         return len(value) + 2
     return 1 if isinstance(value, float) else 4
+
+
+def _shortest_of(values: Iterable[Any]) -> int:
+    return sum([len(each) if type(each) is msgspec.Raw else _shortest(each) for each in values])
 
 
 def _pass_value(body: bytes, pos: int, value: Any) -> int:
