@@ -56,8 +56,9 @@ class Own(str):
 
 def plain(text: str, longest: int = LONGEST_FOREIGN) -> str:
     """Foreign text on one line, without control characters, cut at `longest` characters."""
+    text = text.strip()
     if len(text) <= longest and text.isascii() and text.isprintable() and "  " not in text:
-        return text.strip()
+        return text
     line = BLANK.sub(" ", HIDDEN.sub("", text)).strip()
     return line if len(line) <= longest else line[: longest - 1].rstrip() + "…"
 
@@ -111,10 +112,12 @@ class Words:
         self._messages = {name: details[text] for name, text in messages.items()}
         self._fixed = {name: Own(" ".join(text.split())) for name, text in messages.items() if "{" not in text}
         self.rules = {rule.id: rule for rule in knowledge.rules}
-        self._areas = {rule.id: self._subject(rule) for rule in knowledge.rules}
-        for name in messages:
-            if name.startswith("area_"):
-                self._areas[name.removeprefix("area_")] = messages[name]
+        areas = {name.removeprefix("area_"): text for name, text in messages.items() if name.startswith("area_")}
+        markers = {key: marker.name for key, marker in knowledge.markers.items()}
+        named = {rule.id: self._subject(rule) for rule in knowledge.rules} | areas | markers
+        self._names = {area: Own(name) for area, name in named.items()}
+        tests = [test.name for test in knowledge.tests.values()]
+        self._sentences = {name: _capitalised(name) for name in (*markers.values(), *tests)}
         self._schedules = {protocol.key: protocol.schedules for protocol in knowledge.protocols}
         self._basis = dict(self._bases(self._details["basis"]))
         self._own_summaries = {text: summaries[text] for text in own}
@@ -188,8 +191,7 @@ class Words:
         """Name of a marker or another area of the chart, as in a sentence; of a rule what it looks at."""
         if isinstance(area, Own):
             return area
-        known = self.knowledge.markers.get(area)
-        return Own(known.name if known else self._areas.get(area) or escape(area))
+        return self._names.get(area) or Own(escape(area))
 
     def _subject(self, rule: Rule) -> str:
         marker = self.knowledge.markers.get(rule.spec.get("marker", ""))
@@ -225,10 +227,9 @@ class Words:
             self._rest[rest] = f" {self.say('and_more', count=rest)}"
         return self._rest[rest]
 
-    @staticmethod
-    def sentence(text: str) -> Own:
+    def sentence(self, text: str) -> Own:
         """Own words as the beginning of a sentence: `PSA` stays, `hematocrit` becomes `Hematocrit`."""
-        return Own(text[:1].upper() + text[1:])
+        return self._sentences.get(text) or _capitalised(text)
 
     def onset(self, condition: Condition) -> Own:
         """Date of a condition for a summary, `` of 2026-05-01``, or ''."""
@@ -277,6 +278,10 @@ class Words:
         while "\n\n\n" in text:
             text = text.replace("\n\n\n", "\n\n")
         return text.strip()
+
+
+def _capitalised(text: str) -> Own:
+    return Own(text[:1].upper() + text[1:])
 
 
 def reported(measurement: Measurement) -> str:
