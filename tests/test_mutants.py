@@ -32,7 +32,7 @@ CHANGES: list[tuple[Callable[..., Any], str, str, str]] = [
         "round(value, marker.decimals)",
         "hematocrit",
     ),
-    (context.Context.recent, ").days <= max_age", ").days < max_age", "hematocrit"),
+    (context.Context.comparable, ").days <= max_age", ").days < max_age", "hematocrit"),
     (threshold.out_of_scope, 'day > spec["to_day"]', 'day >= spec["to_day"]', "psa"),
     (threshold.adjust, 'days >= spec["from_day"]', 'days > spec["from_day"]', "psa"),
     (change._projected, "slope <= 0", "slope >= 0", "hematocrit"),

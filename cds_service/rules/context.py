@@ -87,7 +87,7 @@ class Context:
     def days(self, spec: Any) -> int:
         """A count of days or months: a number or `{switch: name}`; None stands for the switch `max_age_days`."""
         if spec is None:
-            spec = {"switch": "max_age_days"}
+            return int(self.switch("max_age_days"))
         return int(self.switch(spec["switch"]) if isinstance(spec, dict) else spec)
 
     def compared(  # noqa: PLR0913, PLR0917 - all that there is to say about a comparison
@@ -176,13 +176,11 @@ class Context:
         key = (marker, max_age)
         known = self._comparable.get(key)
         if known is None:
-            known = self._comparable[key] = tuple(
-                [
-                    m
-                    for m in self.series(marker)
-                    if m.value is not None and not m.problem and m.day is not None and self.recent(m.day, max_age)
-                ]
-            )
+            found = [m for m in self.series(marker) if m.value is not None and m.when and not m.problem]
+            if max_age is not None:
+                today = self.as_of
+                found = [m for m in found if m.when and (today - m.when.day).days <= max_age]
+            known = self._comparable[key] = tuple(found)
         return known
 
     def recent(self, day: date, max_age: int | None) -> bool:

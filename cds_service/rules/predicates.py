@@ -223,8 +223,9 @@ def _has_result(spec: Any, ctx: Context) -> Truth:
     within = ctx.days(spec["within_days"])
     days: dict[date, Measurement] = {}
     for measurement in ctx.performed(spec["marker"]):
-        if measurement.day is not None and ctx.recent(measurement.day, within):
-            days.setdefault(measurement.day, measurement)
+        day = measurement.day
+        if day is not None and ctx.recent(day, within):
+            days.setdefault(day, measurement)
     if len(days) >= spec.get("count", 1):
         return Truth(True, tuple(days.values()))
     doubts = ctx.lately(spec["marker"], within)

@@ -15,8 +15,9 @@ def evaluate(rules: Sequence[Rule], ctx: Context, needed: frozenset[str]) -> lis
     """Look at the newest result of each needed marker for the problems that the rules tell."""
     told: dict[str, list[Doubt]] = {rule.id: [] for rule in rules}
     logged: dict[str, list[str]] = {rule.id: [] for rule in rules}
+    max_age = ctx.days(None)
     for marker in sorted(needed & ctx.chart.measurements.keys()):
-        for newest in _newest(marker, ctx):
+        for newest in _newest(marker, max_age, ctx):
             problem = "conflict" if newest.conflict and not newest.problem else newest.problem
             if "silent" in newest.traits:  # done, and not meant to be compared (SHBG by mass)
                 problem = ""
@@ -35,12 +36,12 @@ def _outcome(rule: Rule, doubts: tuple[Doubt, ...], logged: list[str]) -> Outcom
     return Outcome(rule.id, "unknown" if doubts else "fine", why, doubts, values={"areas": areas})
 
 
-def _newest(marker: str, ctx: Context) -> list[Measurement]:
+def _newest(marker: str, max_age: int, ctx: Context) -> list[Measurement]:
     """The newest final result, and any without a date: it has no place in the order, so it may be the newest."""
     series = ctx.series(marker)
     undated = [m for m in series if m.when is None or m.problem == "undated"]
     dated = next((m for m in series if m.when is not None and m.problem != "undated"), None)
-    recent = dated is not None and dated.day is not None and ctx.recent(dated.day, ctx.days(None))
+    recent = dated is not None and dated.day is not None and ctx.recent(dated.day, max_age)
     return [*undated[:1], *((dated,) if dated and recent else ())]
 
 

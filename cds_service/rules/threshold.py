@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from decimal import Decimal
+from itertools import islice
 from typing import Any
 
 import msgspec
@@ -141,7 +142,7 @@ def _evaluate_one(rule: Rule, band: Band, truth: Truth, ctx: Context) -> Outcome
         value=value,
         limit=limit.value,
         operator=limit.operator,
-        earlier=tuple(m for m in ctx.series(marker) if m is not latest and m.value is not None)[:3],
+        earlier=tuple(islice((m for m in ctx.series(marker) if m is not latest and m.value is not None), 3)),
         facts=truth.facts,
         lines=tuple(lines),
         values={"factor": adjusted.factor},
