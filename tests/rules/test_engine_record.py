@@ -11,11 +11,12 @@ import pytest
 from cds_service.chart import Refused
 from cds_service.knowledge.model import Note
 from cds_service.rules import engine, predicates, quality
-from cds_service.rules.outcome import Doubt, Due, Finding
+from cds_service.rules.outcome import Doubt, Due, Finding, Line
 from tests.rules.conftest import (
     TODAY,
     card,
     chart,
+    course,
     ctx,
     draft,
     gap,
@@ -136,6 +137,51 @@ def test_the_notes_of_a_due_card_stand_once(knowledge):
     noted = with_rule(knowledge, DUE, notes=(Note("Once is enough."),))
     told_lines = [line.text for line in card(judge(on_testosterone(start=90), noted), DUE).lines]
     assert told_lines.count("Once is enough.") == 1
+
+
+def test_the_notes_of_a_finding_stand_in_its_card(knowledge):
+    noted = with_rule(knowledge, "PSA-1", notes=(Note("Mind it."), Note("Not this.", {"sex": "female"})))
+    evaluation = judge(RICH, noted)
+    before, after = (card(judge(RICH, known), "PSA-1").lines for known in (knowledge, noted))
+    assert after == (*before, Line("", {}, "Mind it."))
+    assert ends(evaluation, "PSA-1").finding == card(evaluation, "PSA-1")
+
+
+def test_what_disturbs_an_assay_is_a_line_of_the_results_by_this_assay(knowledge):
+    """Biotin: sandwich assays (PSA) read low, competitive ones (testosterone) high, a blood count neither (4.9)."""
+    results = measurement("HCT", "55", 5), measurement("PSA", "5", 5), measurement("TT", "1100", 5)
+    evaluation = judge(on_testosterone(*results, therapies=[course("BIOTIN")]), knowledge)
+    lines = {
+        host: [
+            guest.rule.id
+            for line in card(evaluation, host).lines
+            if isinstance(guest := line.values.get("finding"), Finding)
+        ]
+        for host in ("HCT-1", "PSA-1", "TT-1")
+    }
+    assert lines == {"HCT-1": [], "PSA-1": ["INT-BIOTIN-LOW"], "TT-1": ["INT-BIOTIN-HIGH"]}
+
+
+@pytest.mark.parametrize(
+    ("cap", "own", "from_text", "told"),
+    [
+        (True, "critical", [True], "warning"),
+        (True, "critical", [True, False], "critical"),
+        (True, "info", [True], "info"),
+        (False, "critical", [True], "critical"),
+    ],
+)
+def test_a_drug_known_from_text_alone_caps_a_rule_that_says_so(knowledge, cap, own, from_text, told):
+    site = with_rule(knowledge, "HCT-1", text_cap=cap, indicator=own)
+    therapies = [msgspec.structs.replace(course(), from_text=text) for text in from_text]
+    evaluation = judge(chart(measurement("HCT", "55", 5), therapies=therapies), site)
+    assert card(evaluation, "HCT-1").indicator == told
+
+
+def test_what_the_tests_of_several_schedules_need_is_missed(knowledge):
+    """No rule looks at either: LH is a test of men on testosterone, free T4 one of those on levothyroxine."""
+    both = on_testosterone(therapies=[course("LEVOTHYROXINE")], gaps=[gap("LH"), gap("FT4")])
+    assert {area for _, area in told(judge(both, knowledge))} >= {"LH", "FT4"}
 
 
 # -- tests -------------------------------------------------------------------------------------------
