@@ -7,7 +7,7 @@ import pytest
 from cds_service.rules import predicates
 from cds_service.rules.predicates import QUESTIONS, holds
 from cds_service.rules.questions import Truth, always, never
-from tests.rules.conftest import chart, condition, ctx, gap, switched
+from tests.rules.conftest import chart, condition, course, ctx, gap, switched
 
 
 def counted(monkeypatch, name):
@@ -116,3 +116,25 @@ def test_names_may_stand_alone_or_in_a_list(knowledge):
     at = ctx(chart(conditions=[one, other]), knowledge)
     assert holds({"condition": {"concept": "prostate_absent"}}, at).facts == (one,)
     assert holds({"condition": {"concept": ["prostate_absent", "liver_disease"]}}, at).facts == (one, other)
+
+
+# -- one of several ---------------------------------------------------------------------------------------
+
+
+def test_any_keeps_the_facts_of_all_parts_that_hold_and_the_doubts_of_all_that_are_open(knowledge):
+    one, other = condition("prostate_absent"), condition("liver_disease")
+    trees = [{"condition": {"concept": name}} for name in ("prostate_absent", "liver_disease")]
+    results = [{"result": {"marker": marker, "above": "1"}} for marker in ("HCT", "PSA")]
+    gaps = [gap("HCT"), gap("PSA")]
+    both = holds({"any": [*results, *trees]}, ctx(chart(conditions=[one, other], gaps=gaps), knowledge))
+    assert both == Truth(True, (one, other))
+    left = holds({"any": [*results, *trees]}, ctx(chart(gaps=gaps), knowledge))
+    assert (left.holds, left.facts, [doubt.area for doubt in left.doubts]) == (None, (), ["HCT", "PSA"])
+
+
+def test_some_protocols_and_all_protocols_are_different_questions(knowledge):
+    at = ctx(chart(therapies=[course("LEVOTHYROXINE")]), knowledge)
+    trees = [
+        {"protocol": named} for named in (["male_trt", "gaht_masc"], "any", ["male_trt", "thyroid_replacement"])
+    ]
+    assert [holds(tree, at).holds for tree in trees] == [False, True, True]
