@@ -107,11 +107,11 @@ def fit(points: list[tuple[int, Decimal]]) -> tuple[Fraction, Fraction]:
     ratios = [(x, *y.as_integer_ratio()) for x, y in points]
     scale = lcm(*(denominator for _, _, denominator in ratios))
     whole = [(x, numerator * (scale // denominator)) for x, numerator, denominator in ratios]
-    count, sum_x, sum_y = len(points), sum(x for x, _ in whole), sum(y for _, y in whole)
-    spread = count * sum(x * x for x, _ in whole) - sum_x * sum_x
-    shared = count * sum(x * y for x, y in whole) - sum_x * sum_y
-    slope = Fraction(shared, spread * scale)
-    return slope, (Fraction(sum_y, scale) - slope * sum_x) / count
+    count, sum_x, sum_y = len(points), sum([x for x, _ in whole]), sum([y for _, y in whole])
+    spread = count * sum([x * x for x, _ in whole]) - sum_x * sum_x
+    shared = count * sum([x * y for x, y in whole]) - sum_x * sum_y
+    steps = spread * scale
+    return Fraction(shared, steps), Fraction(sum_y * spread - shared * sum_x, count * steps)
 
 
 def ceiling(number: Fraction) -> int:
