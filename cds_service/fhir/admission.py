@@ -39,7 +39,7 @@ class Admission:
 
     def admit(self, page: Page, readers: Readers) -> None:
         """Read all entries of one page."""
-        if page.resources is not None:
+        if page.resources:
             self._admit_alike(page, page.resources, readers)
         elif page.entries:
             desk = _Desk(self, page, readers)

@@ -128,7 +128,7 @@ def _codings(concept: Concept | None) -> Sequence[Coding]:
 
 def _is_coded(concept: Concept | None) -> bool:
     """True if a coding names a code of a code system, known to the rules or not."""
-    return any(coding.system and coding.code for coding in _codings(concept))
+    return bool([coding for coding in _codings(concept) if coding.system and coding.code])
 
 
 def _words(status: Concept | str | None) -> set[str]:

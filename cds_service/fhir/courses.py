@@ -157,10 +157,15 @@ def _start(course: Sequence[Piece], known: frozenset[str]) -> date | None:
 
 
 def _supply(piece: Piece, end: date | None) -> Supply:
-    drug, dose = piece.drug, piece.dose
-    # By position, as measurements are made.
     return Supply(
-        drug.agent, piece.form, piece.span.start, end, dose.text, dose.weekly_mg, piece.source, drug.systemic
+        agent=piece.drug.agent,
+        form=piece.form,
+        start=piece.span.start,
+        end=end,
+        dose_text=piece.dose.text,
+        weekly_mg=piece.dose.weekly_mg,
+        source=piece.source,
+        systemic=piece.drug.systemic,
     )
 
 

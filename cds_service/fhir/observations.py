@@ -208,24 +208,19 @@ class Observations:
             # With a value beside it the resource contradicts itself: neither is believed in silence.
             text, covers = "it says that there is no result", markers_of(known)
             return Refused(sample.source, "not_performed", text, covers, tell=has_value(part))
+        laboratory, marker = self._laboratory, known.marker.key
         try:
-            result = self._measurement(part, known, sample)
+            read = laboratory.value(part, known)
         except UnreadableError:
-            return Refused(sample.source, "unreadable", UNREADABLE, markers_of(known), tell=True)
-        self._found[result.marker].append(Found(result, sample.issued, sample.meta))
-        return None
-
-    def _measurement(self, part: Component, known: Known, sample: Sample) -> Measurement:
-        laboratory = self._laboratory
-        read = laboratory.value(part, known)
+            return Refused(sample.source, "unreadable", UNREADABLE, frozenset({marker}), tell=True)
         scale = read.scale
         low = high = None
         if part.reference_range is not ABSENT:
             low, high = laboratory.limits(part.reference_range, known, scale.ucum, sample.when)
         problem: Any = sample.problem or read.problem
         comparator: Any = read.comparator
-        return Measurement(  # by position: by name it takes seven times as long, and there are hundreds
-            known.marker.key,
+        result = Measurement(  # by position: by name it takes seven times as long, and there are hundreds
+            marker,
             None if problem else read.value,
             sample.when,
             sample.status,
@@ -242,6 +237,8 @@ class Observations:
             scale.traits,
             sample.specimen,
         )
+        self._found[marker].append(Found(result, sample.issued, sample.meta))
+        return None
 
     def _sample(self, observation: Observation, source: str) -> Sample:
         when = self._read_date(observation.effective_date_time) or self._when(observation)
