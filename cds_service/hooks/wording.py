@@ -228,7 +228,7 @@ def _attributes(base: Wording, parser: Environment) -> frozenset[str]:
 FILTERS = frozenset(
     {
         *("as_reported", "clock", "code", "codes", "day", "decimals", "limit", "name", "number", "own", "phrase"),
-        *("recognised", "reported", "sentence", "some", "therapy", "unit", "value", "whole"),
+        *("recognised", "reported", "reports", "sentence", "some", "therapy", "unit", "value", "whole", "zip"),
     }
 )
 """Filters of cards, besides Jinja2's own."""

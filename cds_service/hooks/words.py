@@ -148,12 +148,14 @@ class Words:
             phrase=self.phrase,
             recognised=self.recognised,
             reported=reported,
+            reports=lambda results: [self.as_reported(result) for result in results],
             sentence=self.sentence,
             some=self.some,
             therapy=self.therapy,
             unit=lambda marker: Own(self.knowledge.markers[marker].unit_display),
             value=self.value,
             whole=lambda text: Own(escape(text, LONGEST_SUMMARY)),
+            zip=zip,
         )
         return environment
 
