@@ -320,3 +320,33 @@ def test_the_reason_of_a_kept_limit_and_of_a_range_that_was_not_reported(knowled
     ended = judged(knowledge, patient, marker="IGF1", above={"reference": "high"})
     assert (ended.result, ended.reason) == ("not applicable", "no reference range was reported")
     assert [doubt.message for doubt in ended.doubts] == ["gap_truncated"]
+
+
+# -- what is worked out once -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "limit",
+    [
+        {"by_sex": {"male": "50", "female": "45"}},
+        {"reference": "high", "default": {"by_sex": {"male": "50", "female": "45"}}},
+    ],
+)
+def test_a_limit_by_sex_is_that_of_each_patient(knowledge, limit):
+    """One rule judges a man and a woman with 47 %, then another woman and another man."""
+    rule = next(rule for rule in knowledge.rules if rule.id == "HCT-2")
+    rule = msgspec.structs.replace(rule, spec={"marker": "HCT", "above": limit})
+    result = measurement("HCT", "47", 5)
+    ends = [
+        evaluate(rule, YES, ctx(chart(result, sex=sex), knowledge)) for sex in ("male", "female", "female", "male")
+    ]
+    assert [end.finding and end.finding.limit for end in ends] == [None, Decimal(45), Decimal(45), None]
+    assert [end.values["limit"] for end in ends] == [Decimal(50), Decimal(45), Decimal(45), Decimal(50)]
+
+
+def test_a_limit_of_the_laboratory_is_that_of_each_result(knowledge):
+    rule = next(rule for rule in knowledge.rules if rule.id == "HCT-2")
+    rule = msgspec.structs.replace(rule, spec={"marker": "HCT", "above": {"reference": "high"}})
+    results = [measurement("HCT", "47", 5, reference_high=Decimal(high)) for high in ("50", "45", "50")]
+    ends = [evaluate(rule, YES, ctx(chart(result), knowledge)).result for result in results]
+    assert ends == ["fine", "finding", "fine"]
