@@ -169,6 +169,15 @@ def test_only_the_newest_of_two_unfinished_courses_is_running(courses, ehr):
     assert (stale.current, stale.end, stale.supplies[0].end) == (False, day(970), day(970))
 
 
+def test_of_three_courses_that_were_never_closed_only_the_newest_is_running(courses, ehr):
+    found = courses(*(ehr.request(str(on), on=ago(on)) for on in (3000, 1500, 30)))
+    assert [(each.start, each.current) for each in found] == [
+        (day(30), True),
+        (day(1500), False),
+        (day(3000), False),
+    ]
+
+
 def test_an_unfinished_course_runs_beside_a_later_one_that_is_over(courses, ehr):
     later, first = courses(ehr.request("a", on=ago(1000)), ehr.request("b", on=ago(500), status="completed"))
     assert (first.start, first.current, first.end) == (day(1000), True, None)
@@ -339,6 +348,20 @@ def test_the_latest_change_counts(course, ehr):
     doses = [(240, 100), (170, 80), (100, 80), (40, 120)]
     found = course(*(ehr.request(str(on), on=ago(on), **weekly(value)) for on, value in doses))
     assert found.dose_changed == day(40)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "changed"),
+    [
+        ("Testosterone cypionate injection", "Testosterone enanthate injection", True),
+        ("Testosterone gel", "Testosterone patch", True),
+        ("Testosterone gel", "Testosterone gel", False),
+    ],
+)
+def test_another_agent_or_form_is_a_change_where_nothing_else_is_known(course, ehr, before, after, changed):
+    names = {"medicationCodeableConcept": {"text": before}}, {"medicationCodeableConcept": {"text": after}}
+    found = course(ehr.request("a", on=ago(90), **names[0]), ehr.request("b", on=ago(50), **names[1]))
+    assert found.dose_changed == (day(50) if changed else None)
 
 
 def test_two_strengths_that_run_together_are_no_change(course, ehr):

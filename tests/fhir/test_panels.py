@@ -64,6 +64,13 @@ def test_a_report_beside_its_results_adds_nothing(read, ehr, counting):
     assert [m.problem for m in chart.measurements["HGB"]] == ["panel"]
 
 
+def test_a_report_later_on_the_day_of_its_results_adds_nothing(read, ehr, counting):
+    labs, reports = [ehr.observation(on="2026-11-02T08:00:00Z")], [report(effectiveDateTime="2026-11-02T09:00:00Z")]
+    chart = read(labs=labs, reports=reports, expected=WITH_REPORTS[::-1], site=counting)
+    assert [m.problem for m in chart.measurements["HCT"]] == [""]
+    assert [m.problem for m in chart.measurements["HGB"]] == ["panel"]
+
+
 @pytest.mark.parametrize(
     ("elements", "reason", "tell"),
     [

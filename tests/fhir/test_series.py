@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from decimal import Decimal
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -52,6 +53,15 @@ def test_times_are_compared_as_moments(series, ehr):
         ehr.observation("z", 48, on="2026-11-02T12:00:00Z"),
     )
     assert [m.source for m in found] == ["Observation/a", "Observation/z"]
+
+
+def test_the_order_does_not_depend_on_how_they_came_where_a_later_moment_has_an_earlier_day(read, ehr):
+    """In Newfoundland a minute after midnight became a minute after eleven on the day before, until 2011."""
+    labs = [ehr.observation("a", on="2010-11-07T02:30:30Z"), ehr.observation("b", on="2010-11-07T02:31:30Z")]
+    zone = ZoneInfo("America/St_Johns")
+    found = [read(labs=order, zone=zone).measurements["HCT"] for order in (labs, labs[::-1])]
+    assert found[0] == found[1]
+    assert [str(m.day) for m in found[0]] == ["2010-11-07", "2010-11-06"]
 
 
 def test_two_dates_of_one_day_go_by_their_issue(series, ehr):
