@@ -6,6 +6,10 @@ from datetime import date
 
 import pytest
 
+from cds_service.fhir.observations import Observations
+from cds_service.fhir.reader import read_chart
+from tests.fhir.conftest import BERLIN, EXPECTED, TODAY, raw
+
 HCT = {"HCT", "PSA", "TT", "TSH"}
 
 
@@ -52,6 +56,11 @@ def test_even_a_harmless_outcome_is_a_gap_if_it_is_all_there_is(read, ehr):
 def test_the_text_of_an_outcome_is_not_repeated(read):
     outcome = {"issue": [{"severity": "error", "code": "Mrs Doe", "diagnostics": "Mrs Doe is not here"}]}
     assert "Doe" not in repr(read(labs={"resourceType": "OperationOutcome", **outcome}))
+
+
+def test_a_bundle_without_entries_that_counts_some_is_cut_off(read):
+    assert gaps(read(labs={"resourceType": "Bundle", "total": 3})) == [("labs", "truncated", HCT)]
+    assert gaps(read(labs={"resourceType": "Bundle", "total": 0})) == []
 
 
 def test_a_single_resource_in_place_of_a_bundle_is_used(read, ehr):
@@ -225,3 +234,24 @@ def test_an_entry_that_needs_a_second_look_changes_nothing_for_the_others(read, 
     for odd in (ehr.outcome("information"), ehr.observation("odd", status=5), ehr.patient(), {"resourceType": 5}):
         for page in ([odd, *results], [*results, odd]):
             assert read(labs=ehr.bundle(*page)).measurements == whole.measurements
+
+
+@pytest.mark.parametrize("mode", ["match", "outcome"])  # read at one go with its page, and on its own
+def test_a_fault_of_ours_in_one_resource_is_told_and_costs_only_itself(knowledge, ehr, monkeypatch, mode):
+    read = Observations.read
+
+    def faulty(self, observation, entry):
+        if observation.id == "bad":
+            raise ZeroDivisionError
+        return read(self, observation, entry)
+
+    monkeypatch.setattr(Observations, "read", faulty)
+    entries = [{"resource": ehr.observation(id_), "search": {"mode": mode}} for id_ in ("bad", "good")]
+    labs = raw({"resourceType": "Bundle", "entry": entries})
+    expected = EXPECTED[1:2]
+    chart = read_chart({"labs": labs}, expected, patient_id="p", knowledge=knowledge, as_of=TODAY, zone=BERLIN)
+    assert [m.source for m in chart.measurements["HCT"]] == ["Observation/good"]
+    assert [(each.source, each.reason, each.covers, each.tell) for each in chart.refused] == [
+        ("Observation/bad", "failed", frozenset(HCT), True)
+    ]
+    assert (chart.resources_in, chart.resources_used) == (2, 1)

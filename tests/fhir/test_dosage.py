@@ -98,3 +98,7 @@ def test_a_dosage_that_is_no_list_is_read(supply, read, ehr):
 def test_a_bad_dosage_does_not_cost_the_therapy(read, ehr):
     (found,) = read(medications=[ehr.request(dosageInstruction=[{"text": 5}])]).therapies
     assert found.supplies[0].dose_text == ""
+
+
+def test_a_dosage_in_words_and_one_in_parts_are_both_told(supply):
+    assert supply({"text": "100 mg weekly"}, dose(50, "mg")).dose_text == "100 mg weekly; 50 mg, 1 per 1 wk"
