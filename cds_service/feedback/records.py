@@ -1,7 +1,7 @@
 """What is written of a call: one `CallRecord`, put on a list by the call and written by a thread a moment later.
 
     recorder.put(record)      the call's part: it neither waits nor fails
-    recorder.drain()          writes what is on the list; the thread does so a few times a second
+    recorder.drain()          writes what is on the list; the thread does so ten times a second
     recorder.close()          at the end of the process: writes the rest
 
 While the database is locked, full or gone, records stay on the list and are tried again; when the list is full,

@@ -20,7 +20,10 @@ from cds_service.rules.outcome import Doubt, Fact
 
 
 class Truth(msgspec.Struct, frozen=True, gc=False):
-    """Answer of a predicate: `holds` True, False or None (cannot be known, see `doubts`)."""
+    """Answer of a predicate: `holds` True, False or None (cannot be known, see `doubts`).
+
+    With None there is always a doubt: where answers are combined, it is the doubts that keep them open.
+    """
 
     holds: bool | None
     facts: tuple[Fact, ...] = ()
