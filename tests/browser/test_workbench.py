@@ -37,13 +37,13 @@ WIDTHS = (320, 768, 1280)
 expect.set_options(timeout=20_000)  # several browsers may share few cores
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def bench_store() -> Store:
-    """The records of the service."""
+    """The records of the service: each test has its own, for a word of one would silence the cards of another."""
     return memory()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def address(knowledge: Knowledge, bench_store: Store) -> Iterator[str]:
     """The service with its workbench."""
     settings = Settings(time_zone="Asia/Kolkata", smart_client_id="chart-page")
