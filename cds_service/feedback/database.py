@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, inspect, select, text
-from sqlalchemy.engine import make_url
+from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.pool import QueuePool
 
@@ -52,7 +52,7 @@ def connect(url: str) -> Engine:
     try:
         parsed = make_url(url or DEFAULT_URL)
         if parsed.get_backend_name() == "sqlite":
-            return _sqlite(parsed.database or "")
+            return _sqlite(parsed)
         return create_engine(
             parsed,
             pool_pre_ping=True,
@@ -69,16 +69,20 @@ def connect(url: str) -> Engine:
         raise DatabaseError("database url: cannot be read") from error
 
 
-def _sqlite(file: str) -> Engine:
-    in_memory = file in ("", ":memory:")
-    # A database in memory is its one connection, which all threads then use in turn.
-    sizes = {"pool_size": 1, "max_overflow": 0} if in_memory else {}
+def is_in_memory(url: URL) -> bool:
+    """True for an SQLite database without a file: it is its one connection, which all threads then use in turn."""
+    return url.get_backend_name() == "sqlite" and url.database in (None, "", ":memory:")
+
+
+def _sqlite(url: URL) -> Engine:
+    alone = is_in_memory(url)
     engine = create_engine(
-        "sqlite://" if in_memory else f"sqlite:///{file}",
+        "sqlite://" if alone else url,
         poolclass=QueuePool,
         connect_args={"check_same_thread": False, "timeout": _BUSY_MS / 1000},
         hide_parameters=True,
-        **sizes,
+        pool_size=1 if alone else 0,  # 0: no limit, for each thread keeps one (`driver.py`)
+        max_overflow=0,
     )
     event.listen(engine, "connect", _prepare)
     event.listen(engine, "begin", _begin)

@@ -1,21 +1,18 @@
 """What is remembered of a patient when a chart is opened: one indexed read, made into a `Past` for the rules.
 
-`recall` is the part that a call waits for. It speaks to the driver itself, since for most patients there is
-nothing, and what SQLAlchemy adds to a statement would cost several times the statement.
+`recall` is the part that a call waits for; for most patients there is nothing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from contextlib import closing
 from datetime import UTC, date, datetime, tzinfo
 from typing import Any
 
 from sqlalchemy import Engine, bindparam, select
-from sqlalchemy.exc import SQLAlchemyError
 
 from cds_service.chart import Chart, Past, SetAside
-from cds_service.feedback.errors import UnreachableError
+from cds_service.feedback.driver import Driver
 from cds_service.feedback.hashes import Ground, fact_hash
 from cds_service.feedback.tables import ACCEPTED, CARDS, FEEDBACK, SUGGESTIONS
 from cds_service.knowledge.model import Knowledge, Rule
@@ -54,24 +51,21 @@ class Memory:
     """Reads what is remembered. Safe to use from several threads."""
 
     def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+        self._driver = Driver(engine)
         query = _QUERY.compile(engine)
         self._sql = str(query)
         self._values = query.construct_params({PATIENT: ""})
         self._order = query.positiontup
         """Names of the values in their order; None where the driver takes them by name."""
-        self._of_driver: type[Exception] = engine.dialect.loaded_dbapi.Error
 
-    def recall(self, patient: str) -> list[Row]:
-        """What users said about cards of this patient, newest first; most have none. Raises UnreachableError."""
+    def recall(self, patient: str, seconds: float) -> list[Row]:
+        """What users said about cards of this patient, newest first; most have none.
+
+        Raises UnreachableError, also if the answer takes more than so many seconds.
+        """
         named = {**self._values, PATIENT: patient}
         values = named if self._order is None else [named[name] for name in self._order]
-        try:
-            with closing(self._engine.raw_connection()) as connection, closing(connection.cursor()) as cursor:
-                cursor.execute(self._sql, values)
-                return list(cursor.fetchall())
-        except (SQLAlchemyError, self._of_driver) as error:
-            raise UnreachableError("database: cannot be read") from error
+        return self._driver.run(lambda connection: list(connection.execute(self._sql, values).fetchall()), seconds)
 
 
 def past_of(rows: Iterable[Row], chart: Chart, knowledge: Knowledge, key: bytes, zone: tzinfo, as_of: date) -> Past:

@@ -20,7 +20,6 @@ from time import sleep
 from sqlalchemy import Engine
 
 from cds_service.chart import Chart, Past
-from cds_service.feedback.bounded import bounded
 from cds_service.feedback.database import check, connect, create, patient_key
 from cds_service.feedback.errors import DatabaseError, UnreachableError
 from cds_service.feedback.hashes import patient_hash
@@ -67,7 +66,7 @@ class Store:
         if self.blind:
             return []
         try:
-            return bounded(self.engine, partial(self._memory.recall, patient), RECALL_SECONDS)
+            return self._memory.recall(patient, RECALL_SECONDS)
         except DatabaseError:
             self.blind = True
             threading.Thread(target=self._look_again, name="store", daemon=True).start()

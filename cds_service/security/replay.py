@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from contextlib import closing
 from datetime import UTC, datetime
 
 from sqlalchemy import Engine
-from sqlalchemy.exc import SQLAlchemyError
 
-from cds_service.feedback.bounded import bounded
+from cds_service.feedback.driver import Driver
 from cds_service.feedback.errors import DatabaseError
 from cds_service.security.tokens import LEEWAY_SECONDS
 
@@ -24,17 +22,13 @@ _DELETE = "DELETE FROM replays WHERE expires < {0}"
 
 
 class Replays:
-    """The tokens that were used. Safe to use from several threads and processes.
-
-    Speaks to the driver itself: what SQLAlchemy adds to a statement would cost more than the statement.
-    """
+    """The tokens that were used. Safe to use from several threads and processes."""
 
     def __init__(self, engine: Engine, clock: Callable[[], datetime]) -> None:
-        self._engine = engine
+        self._driver = Driver(engine)
         self._clock = clock
-        self._of_driver = engine.dialect.loaded_dbapi.Error
-        self._is_sqlite = engine.dialect.name == "sqlite"
-        self._insert, self._delete = (text.format("?" if self._is_sqlite else "%s") for text in (_INSERT, _DELETE))
+        mark = "?" if self._driver.is_sqlite else "%s"
+        self._insert, self._delete = (text.format(mark) for text in (_INSERT, _DELETE))
         self._tidy_at = clock().timestamp() + TIDY_SECONDS
 
     def first_use(self, issuer: str, jti: str, exp: float) -> bool:
@@ -60,18 +54,10 @@ class Replays:
             return  # the next call finds out too, and refuses
 
     def _run(self, statement: str, *values: object) -> int:
-        def run() -> int:
-            with closing(self._engine.raw_connection()) as connection:
-                count: int = connection.driver_connection.execute(statement, values).rowcount  # type: ignore[union-attr]
-                connection.commit()
-                return count
-
-        try:
-            return bounded(self._engine, run)
-        except (SQLAlchemyError, self._of_driver) as error:
-            raise DatabaseError("database: cannot keep the ids of tokens") from error
+        count: int = self._driver.run(lambda connection: connection.execute(statement, values).rowcount)
+        return count
 
     def _instant(self, seconds: float) -> object:
         """As SQLAlchemy's Utc type stores it."""
         instant = datetime.fromtimestamp(seconds, UTC)
-        return instant.replace(tzinfo=None).isoformat(" ", "microseconds") if self._is_sqlite else instant
+        return instant.replace(tzinfo=None).isoformat(" ", "microseconds") if self._driver.is_sqlite else instant
