@@ -73,4 +73,5 @@ class Driver:
 
     def _close(self, _engine: Engine) -> None:
         for lent in list(self._lent):
-            lent.invalidate()
+            if lent.is_valid:
+                lent.invalidate()

@@ -86,7 +86,8 @@ def test_a_connection_that_failed_is_closed_and_not_used_again(in_file: Engine):
 def test_the_connections_of_an_engine_end_with_it(in_file: Engine):
     driver = Driver(in_file)
     kept = driver.run(lambda connection: connection)
-    in_file.dispose()
+    for _ in range(2):  # the second finds nothing to end
+        in_file.dispose()
     with pytest.raises(in_file.dialect.loaded_dbapi.ProgrammingError, match="closed"):
         kept.execute("SELECT 1")
     assert driver.run(identity) != id(kept)
