@@ -12,6 +12,7 @@ import gc
 import sys
 from collections.abc import Callable
 from datetime import UTC, date, datetime
+from functools import partial
 from time import perf_counter
 from typing import Any, TextIO, TypeVar
 
@@ -122,6 +123,7 @@ def create_app(  # noqa: PLR0913 - what the service is made of
         logger.warning("start", warning=warning)
     if tally:
         store.recorder.lost = lambda number: tally.count("cds_records_dropped", by=number)
+        logger.lost = partial(tally.count, "cds_log_lines_dropped")
     _add_frame(app, frozenset(settings.origins), logger, tally)
     access.add_gate(app, settings, clock, store.engine, logger)
     return app

@@ -6,7 +6,7 @@ service (rule ids, prefetch keys, counts, our own request id), never from a requ
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
@@ -53,10 +53,18 @@ EMPTY: tuple[Any, ...] = ("", None, [], {})
 
 
 class Logger:
-    """Writes lines to a stream. Safe to use from several threads: each line is one write."""
+    """Writes lines to a stream. Safe to use from several threads: each line is one write.
+
+    A line that cannot be written (a full disk, a pipe that nobody reads any more) is lost, and nothing else is:
+    whoever wrote it has a call to answer.
+    """
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
+        self.works = True
+        """False if the last line could not be written."""
+        self.lost: Callable[[], None] = lambda: None
+        """Called for each line that could not be written."""
 
     def info(self, event: str, **facts: Any) -> None:
         """What is in order."""
@@ -75,8 +83,13 @@ class Logger:
         time = datetime.now(UTC).isoformat().replace("+00:00", "Z")
         told = {name: fact for name, fact in facts.items() if name in FIELDS and fact not in EMPTY}
         line = msgspec.json.encode({**told, "event": event, "level": level, "time": time})
-        self._stream.write(line.decode() + "\n")
-        self._stream.flush()
+        try:
+            self._stream.write(line.decode() + "\n")
+            self._stream.flush()
+            self.works = True
+        except (OSError, ValueError):  # ValueError: the stream is closed
+            self.works = False
+            self.lost()
 
 
 def place_of(error: BaseException) -> str:

@@ -33,6 +33,8 @@ CELL_BYTES = 8
 Kind = Literal["count", "time"]
 WIDTH: Mapping[Kind, int] = {"count": 1, "time": len(BUCKETS) + 2}
 """Cells of one name: a count; or a count for each bucket, then the sum of all seconds."""
+SPARE = CELLS - max(WIDTH.values())
+"""First of the cells that nobody reads: of a name for which there is no room. A lost count beats a failed call."""
 
 
 class Metric(NamedTuple):
@@ -58,6 +60,7 @@ METRICS: Mapping[str, Metric] = {
     "cds_fetch_seconds": Metric("time", ("outcome",), "Time of one fetch from the EHR's FHIR server"),
     "cds_feedback": Metric("count", ("outcome",), "Feedback entries taken in, repeated ones too"),
     "cds_records_dropped": Metric("count", (), "Records of calls that were lost, since the database took none"),
+    "cds_log_lines_dropped": Metric("count", (), "Lines of the log that could not be written"),
 }
 """What there is to count, by name without Prometheus' suffixes."""
 
@@ -75,7 +78,11 @@ Name = tuple[str, ...]
 
 
 class Tally:
-    """The counts of one process. Safe for several threads."""
+    """The counts of one process. Safe for several threads.
+
+    Making one raises OSError if the folder takes no files; afterwards a name that cannot be written down is
+    not counted until it can be.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._lock = Lock()
@@ -83,10 +90,12 @@ class Tally:
         self._names.write_bytes(b"")
         cells = folder / f"{os.getpid()}.cells"
         with cells.open("wb+") as file:
-            file.truncate(CELLS * CELL_BYTES)
+            file.write(bytes(CELLS * CELL_BYTES))  # truncated only, a disk that fills up would kill the process
+            file.flush()
             self._cells = memoryview(mmap.mmap(file.fileno(), 0)).cast("d")
         self._first: dict[Name, int] = {}
         self._free = 0
+        self._end = 0
 
     def count(self, *name: str, by: int = 1) -> None:
         """Add `by` to a count."""
@@ -141,11 +150,18 @@ class Tally:
         """First cell of a name that was not met before. Raises KeyError for a metric that there is not."""
         width = WIDTH[METRICS[name[0]].kind]
         first = self._free
-        if first + width > CELLS:  # cannot be with the labels that there are; a wrong count beats a failed call
-            return 0
-        with self._names.open("ab") as names:
-            names.write(msgspec.json.encode(name) + b"\n")
+        if first + width > SPARE:  # cannot be with the labels that there are
+            return SPARE
+        line = msgspec.json.encode(name) + b"\n"
+        try:
+            with self._names.open("rb+") as names:
+                names.seek(self._end)  # over what a full disk may have left of a line
+                names.write(line)
+                names.truncate()
+        except OSError:
+            return SPARE
         self._first[name] = first
+        self._end += len(line)
         self._free += width
         return first
 
@@ -165,9 +181,12 @@ class Watch:
 
 
 def tally_of(environ: Mapping[str, str]) -> Tally | None:
-    """Where this process counts; None if nobody asked for metrics."""
+    """Where this process counts; None if nobody asked for metrics, or they cannot be kept."""
     folder = environ.get(FOLDER, "")
-    return Tally(Path(folder)) if folder else None
+    try:
+        return Tally(Path(folder)) if folder else None
+    except OSError:  # the calls can be answered all the same; the metrics tell of a worker less
+        return None
 
 
 def read(folder: Path, process: int) -> Iterator[tuple[Name, tuple[float, ...]]]:

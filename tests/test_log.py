@@ -45,6 +45,32 @@ def test_empty_fields_are_left_out_and_zero_is_not():
     assert write(cards=0)["cards"] == 0
 
 
+class Unwritable(io.StringIO):
+    """A stream that takes no line while `error` is there."""
+
+    error: Exception | None = None
+
+    def flush(self) -> None:
+        if self.error:
+            raise self.error
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), BrokenPipeError(), ValueError("closed")])
+def test_a_line_that_cannot_be_written_is_lost_and_nothing_else(error):
+    stream, lost = Unwritable(), []
+    logger = Logger(stream)
+    logger.lost = lambda: lost.append(1)
+    logger.info("call")
+    assert (logger.works, len(lost)) == (True, 0)
+    stream.error = error
+    logger.info("call")
+    logger.info("call")
+    assert (logger.works, len(lost)) == (False, 2)
+    stream.error = None
+    logger.info("call")
+    assert (logger.works, len(lost)) == (True, 2)
+
+
 def test_place_is_the_innermost_of_our_lines():
     with pytest.raises(SettingsError) as caught:
         load({"PORT": "x"})

@@ -123,10 +123,49 @@ def test_what_is_no_metric_is_refused(tally):
 
 
 def test_a_full_table_fails_no_call(tally, tmp_path, monkeypatch):
-    monkeypatch.setattr(metrics, "CELLS", 2)
+    monkeypatch.setattr(metrics, "SPARE", 2)
     for rule in ("A", "B", "C", "D"):
         tally.count("cds_rule_outcomes", rule, "finding")
-    assert [name[1] for name in counted(tmp_path)] == ["A", "B"]
+    tally.time(0.2, "cds_fetch_seconds", "ok")
+    assert {name[1]: cells for name, cells in counted(tmp_path).items()} == {"A": (1.0,), "B": (1.0,)}
+
+
+def test_the_spare_cells_have_room_for_any_name():
+    assert metrics.SPARE + max(metrics.WIDTH.values()) == metrics.CELLS
+
+
+def test_a_folder_that_is_gone_fails_no_call_and_names_count_once_it_is_back(tmp_path):
+    folder, elsewhere = tmp_path / "here", tmp_path / "elsewhere"
+    folder.mkdir()
+    tally = Tally(folder)
+    tally.count("cds_feedback", "accepted")
+    folder.rename(elsewhere)
+    for _ in range(2):
+        tally.count("cds_feedback", "accepted")
+        tally.count("cds_feedback", "overridden")
+        tally.time(0.2, "cds_fetch_seconds", "ok")
+    assert page(AllWorkers(folder, {}))["cds_workers"] == 0
+    elsewhere.rename(folder)
+    tally.count("cds_feedback", "overridden")
+    assert counted(folder) == {("cds_feedback", "accepted"): (3.0,), ("cds_feedback", "overridden"): (1.0,)}
+
+
+def test_what_a_full_disk_left_of_a_name_is_written_over(tally, tmp_path):
+    tally.count("cds_feedback", "accepted")
+    with (tmp_path / f"{os.getpid()}.names").open("ab") as names:
+        names.write(b'["cds_rule_outcomes","A rule with a long name","finding"]\n["cds')
+    tally.count("cds_cards", "order-sign", by=2)
+    assert counted(tmp_path) == {("cds_feedback", "accepted"): (1.0,), ("cds_cards", "order-sign"): (2.0,)}
+
+
+def test_cells_lie_on_the_disk_from_the_start(tally, tmp_path):
+    """A hole in a file that is mapped kills the process once the disk is full."""
+    found = (tmp_path / f"{os.getpid()}.cells").stat()
+    assert found.st_blocks * 512 >= found.st_size == metrics.CELLS * metrics.CELL_BYTES
+
+
+def test_without_a_folder_nobody_counts_and_the_service_starts(tmp_path):
+    assert tally_of({metrics.FOLDER: str(tmp_path / "gone")}) is None
 
 
 def test_a_name_that_is_being_written_waits_for_the_next_reader(tally, tmp_path):

@@ -3,7 +3,8 @@
     GET  /healthz   200 once the process answers: its knowledge is loaded
     GET  /readyz    200 if the database can be read too and has the tables of this version; else 503
 
-An answer names each check and says `ok` or `failed`, no more; why stands in the log.
+An answer names each check and says `ok` or `failed`, no more; why stands in the log. Of the log it says whether
+the last line could be written; calls are answered either way, so that this does not make the service unready.
 """
 
 from __future__ import annotations
@@ -67,7 +68,11 @@ def add_health(app: Flask, knowledge_version: str, engine: Engine, logger: Logge
     @app.get("/readyz")
     def ready() -> Response:
         good = database.good()
-        checks = {"knowledge": "ok", "database": "ok" if good else "failed"}
+        checks = {
+            "knowledge": "ok",
+            "database": "ok" if good else "failed",
+            "log": "ok" if logger.works else "failed",
+        }
         body = msgspec.json.encode({"status": "ready" if good else "not ready", "checks": checks})
         return Response(body, 200 if good else 503, mimetype="application/json")
 

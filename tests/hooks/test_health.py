@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
@@ -18,10 +21,11 @@ from cds_service.feedback.store import Store
 from cds_service.hooks import health
 from cds_service.hooks.health import Probe
 from cds_service.knowledge.model import Knowledge
+from cds_service.metrics import Tally, read
 from cds_service.settings import Settings
 
-READY = {"status": "ready", "checks": {"knowledge": "ok", "database": "ok"}}
-NOT_READY = {"status": "not ready", "checks": {"knowledge": "ok", "database": "failed"}}
+READY = {"status": "ready", "checks": {"knowledge": "ok", "database": "ok", "log": "ok"}}
+NOT_READY = {"status": "not ready", "checks": {"knowledge": "ok", "database": "failed", "log": "ok"}}
 
 
 @pytest.fixture(autouse=True)
@@ -39,6 +43,20 @@ def test_ready(client: FlaskClient) -> None:
     assert (response.status_code, response.get_json()) == (200, READY)
     assert response.headers["Cache-Control"] == "no-store"
     assert client.post("/readyz").status_code == 405
+
+
+def test_a_log_that_cannot_be_written_is_told_and_calls_are_answered(
+    tmp_path: Path, knowledge: Knowledge, make_call: Callable[..., dict[str, Any]]
+) -> None:
+    log = io.StringIO()
+    tally = Tally(tmp_path)
+    client = create_app(Settings(), knowledge=knowledge, log=log, tally=tally).test_client()
+    log.close()
+    for _ in range(2):
+        assert client.post("/cds-services/hormone-therapy-patient-view", json=make_call()).status_code == 200
+    response = client.get("/readyz")
+    assert (response.status_code, response.get_json()["checks"]["log"]) == (200, "failed")
+    assert dict(read(tmp_path, os.getpid()))[("cds_log_lines_dropped",)] == (2.0,)
 
 
 def test_ready_by_the_state_of_the_database(tmp_path: Path, knowledge: Knowledge) -> None:

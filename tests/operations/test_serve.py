@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import json
 import os
 import signal
 import socket
@@ -62,6 +63,32 @@ def test_metrics_are_off_unless_asked_for(tmp_path: Path) -> None:
         assert status(f"http://127.0.0.1:{service.metrics_port}/metrics") == 0
         assert status(f"{service.url}/metrics") == 404
         assert "Metrics" not in service.words.read_text(encoding="utf-8")
+
+
+def test_a_log_that_cannot_be_written_leaves_calls_answered(tmp_path: Path) -> None:
+    (tmp_path / "log").symlink_to("/dev/full")
+    with serving(tmp_path) as service:
+        assert [call(service) for _ in range(3)] == [200] * 3
+        status_and_body = get(f"{service.url}/readyz")
+        assert status_and_body[0] == 200
+        assert json.loads(status_and_body[1])["checks"]["log"] == "failed"
+        assert service.metrics()["cds_log_lines_dropped_total"] == 3
+
+
+def test_a_folder_of_metrics_that_is_gone_leaves_calls_answered(tmp_path: Path) -> None:
+    temporary = tmp_path / "tmp"
+    temporary.mkdir()
+    with serving(tmp_path / "service", TMPDIR=str(temporary)) as service:
+        (folder,) = temporary.glob("cds-service-*")
+        folder.rename(tmp_path / "gone")
+        assert [call(service) for _ in range(3)] == [200] * 3
+        assert get(service.url + SERVICE, b"{")[0] == 400
+        (worker,) = service.workers()
+        os.kill(worker, signal.SIGKILL)
+        until(lambda: service.workers() not in ([], [worker]), "another worker is there")
+        until(lambda: status(f"{service.url}/healthz") == 200, "it answers")
+        assert call(service) == 200
+        assert service.metrics()["cds_workers"] == 0
 
 
 def test_sigterm_under_load_loses_no_call(tmp_path: Path) -> None:
