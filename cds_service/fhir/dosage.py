@@ -71,9 +71,9 @@ def dose_of(dosages: Sequence[Dosage], names: Sequence[str]) -> Dose:
         doses, weeks = _doses_a_week(repeat)
     except UnreadableError:
         return Dose(text, words)
-    unit = (quantity.code or quantity.unit or "").strip()
+    unit = (quantity.code or quantity.unit or "").strip().casefold()  # "MG" is how many EHRs print it
     amount = (str(value.normalize()), unit, doses, weeks)
-    strength = Decimal(1) if unit == "mg" else _mg_per_ml(names) if unit.casefold() == "ml" else None
+    strength = Decimal(1) if unit == "mg" else _mg_per_ml(names) if unit == "ml" else None
     if strength is None or dosages[0].as_needed_boolean:
         return Dose(text, words, None, amount)
     return Dose(text, words, value * strength * doses / weeks, amount)

@@ -360,10 +360,13 @@ def _contained(name: str, contained: msgspec.Raw) -> msgspec.Raw | None:
     if not given(contained):
         return None
     try:
-        for raw in _CONTAINED.decode(contained):
-            medication = decode(raw, "Medication")
-            if medication.id == name:
+        resources = _CONTAINED.decode(contained)
+    except (msgspec.DecodeError, RecursionError):
+        return None
+    for raw in resources:
+        try:
+            if decode(raw, "Medication").id == name:
                 return raw
-    except (msgspec.DecodeError, RecursionError, UnreadableError):
-        pass
+        except UnreadableError:
+            continue  # one that cannot be read costs only itself
     return None

@@ -39,6 +39,11 @@ def dose(value, unit, frequency=1, period=1, period_unit="wk", **more):
         (dose(30.4375, "mg", 1, 1, "mo"), "7"),  # UCUM: a month is 30.4375 days
         (dose(0.5, "mL"), "100"),  # x 200 mg/mL
         (dose(0.5, "ml"), "100"),
+        (dose(50, "MG"), "50"),
+        (dose(50, "Mg"), "50"),
+        (dose(0.25, "ML"), "50"),
+        (dose(50, "mcg"), None),
+        (dose(50, "MG/mL"), None),
         (dose(2, "{pill}", 2, 1, "d"), None),
         (dose(100, "mg", None), None),
         (dose(100, "mg", 1, None), None),

@@ -188,6 +188,12 @@ def test_a_contained_medication(therapy):
     assert found.key == "TESTOSTERONE"
 
 
+@pytest.mark.parametrize("broken", [5, {"resourceType": "?"}, {"resourceType": "Medication", "id": 7, "code": []}])
+def test_a_contained_resource_that_cannot_be_read_does_not_hide_the_right_one(therapy, broken):
+    found = therapy(None, contained=[broken, medication()], medicationReference={"reference": "#x"})
+    assert found.key == "TESTOSTERONE"
+
+
 def test_ingredients_speak_where_the_code_does_not(therapy):
     parts = [{"itemCodeableConcept": concept((RXNORM, "10379"))}, {"itemCodeableConcept": concept((RXNORM, "1"))}]
     whole = medication(code="1", ingredient=parts)
@@ -235,6 +241,10 @@ def test_a_codeable_reference_of_r5(therapy):
     assert found.key == "TESTOSTERONE"
 
 
+def test_nebido_is_the_long_acting_injection(therapy):
+    assert therapy({"text": "Nebido 1000 mg/4 mL"}).agent == "testosterone undecanoate"
+
+
 # -- form --------------------------------------------------------------------------------------------
 
 
@@ -250,6 +260,9 @@ def test_a_codeable_reference_of_r5(therapy):
         (concept((RXNORM, "4083"), text="estradiol gel"), {"text": "transdermal"}, "topical"),
         (concept((RXNORM, "10379")), None, "unknown"),
         ({"text": "Vivelle 0.1"}, None, "patch"),
+        ({"text": "Nebido 1000 mg/4 mL"}, None, "injection"),
+        ({"text": "Testogel 16.2 mg/g"}, None, "topical"),
+        ({"text": "Tostran 2 %"}, None, "topical"),
     ],
 )  # fmt: skip
 def test_the_form(therapy, drug, route, form):

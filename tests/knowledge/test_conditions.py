@@ -34,6 +34,10 @@ def concepts_of(terms: Terms, icd10: str) -> set[str]:
         ("I25.10", set()),
         ("I63.9", {"stroke"}),
         ("I64", {"stroke"}),
+        ("I69.354", {"stroke"}),
+        ("I67.9", set()),
+        ("Z86.73", {"stroke"}),
+        ("Z86.79", set()),
         ("G45.9", {"tia"}),
         ("I50.22", {"heart_failure"}),
         ("G47.33", {"sleep_apnoea", "obstructive_sleep_apnoea"}),
@@ -99,7 +103,7 @@ def test_where_the_past_counts(terms: Terms) -> None:
 
 def test_rubrics_that_are_past_by_themselves(terms: Terms) -> None:
     past = {code for concept in terms.concepts.values() for code in concept.history_icd10}
-    assert past == {"Z8546", "Z853", "Z8542", "Z85850", "Z86711", "Z86718", "I252"}
+    assert past == {"Z8546", "Z853", "Z8542", "Z85850", "Z86711", "Z86718", "I252", "I69", "Z8673"}
     for concept in terms.concepts.values():
         assert set(concept.history_icd10) <= set(concept.icd10)
 
