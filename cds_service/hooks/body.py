@@ -10,12 +10,13 @@ Needs Linux, which says when something was last sent; elsewhere a proxy that rea
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import struct
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -66,22 +67,28 @@ class Patience:
     def _look(self) -> None:
         while True:
             time.sleep(LOOK_SECONDS)
-            now = time.monotonic()
-            self._cut.intersection_update(self._waiting)  # without those that ended while they were being cut
-            waiting = list(self._waiting.items())
-            for address in {address for _, (began, address) in waiting if now - began > self.seconds}:
-                # A body that began a moment later may be on a connection that goes now: it is late, not malformed.
-                near = self.seconds - LOOK_SECONDS
-                self._cut.update(me for me, (began, whose) in waiting if whose == address and now - began > near)
-                self._shut_down(address)
+            with suppress(Exception):  # a look that fails is not the last: nobody would start another
+                self._cut_late_ones()
+
+    def _cut_late_ones(self) -> None:
+        now = time.monotonic()
+        self._cut.intersection_update(self._waiting)  # without those that ended while they were being cut
+        waiting = list(self._waiting.items())
+        for address in {address for _, (began, address) in waiting if now - began > self.seconds}:
+            # A body that began a moment later may be on a connection that goes now: it is late, not malformed.
+            near = self.seconds - LOOK_SECONDS
+            self._cut.update(me for me, (began, whose) in waiting if whose == address and now - began > near)
+            self._shut_down(address)
 
     def _shut_down(self, address: str) -> None:
-        if not OPEN_FILES.exists():
-            return
-        for file in OPEN_FILES.iterdir():
-            with suppress(OSError), socket.socket(fileno=os.dup(int(file.name))) as connection:
-                if self._is_stuck(connection, address):
-                    connection.shutdown(socket.SHUT_RDWR)
+        for file in _open_files():
+            with suppress(OSError):
+                connection = socket.socket(fileno=file)
+                try:
+                    if self._is_stuck(connection, address):
+                        connection.shutdown(socket.SHUT_RDWR)
+                finally:
+                    connection.detach()
 
     def _is_stuck(self, connection: socket.socket, address: str) -> bool:
         """True of a connection from `address` to the service on which nothing was sent for so long."""
@@ -92,6 +99,19 @@ class Patience:
         state = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _LAST_DATA_SENT.size)
         (silent_ms,) = _LAST_DATA_SENT.unpack(state)
         return bool(silent_ms > self.seconds * 1000)
+
+
+def _open_files() -> Iterable[int]:
+    """The descriptors of this process.
+
+    They are used as they are, without a copy: there may be no room for one, and to close the copy of one that has
+    just become an SQLite file would end the process's locks on that file (POSIX, fcntl).
+    """
+    try:
+        return [int(file.name) for file in OPEN_FILES.iterdir()]
+    except OSError as error:
+        # Without room for the list, which is a file too, every number below the limit is an open file.
+        return range(os.sysconf("SC_OPEN_MAX")) if error.errno == errno.EMFILE else ()
 
 
 def read_body(patience: Patience) -> bytes:

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from datetime import date, timedelta
 from functools import lru_cache
+from io import BytesIO
 from typing import Any
 from uuid import uuid4
 
@@ -20,6 +21,7 @@ from flask import Blueprint, Response, request
 
 from cds_service.chart import Chart
 from cds_service.fhir.expected import Expected
+from cds_service.hooks.body import read_body
 from cds_service.hooks.errors import HookError
 from cds_service.hooks.request import read_request
 from cds_service.hooks.routes import Desk, chart_of
@@ -87,6 +89,8 @@ def make_blueprint(desk: Desk, tools: Tools) -> Blueprint:
     @blueprint.post("/chart")
     def page() -> Response:
         request.max_form_memory_size = None  # the body is bounded as any other
+        if request.method == "POST":
+            request.environ["wsgi.input"] = BytesIO(read_body(desk.patience))  # where Flask takes forms from
         today = desk.clock().astimezone(desk.zone).date()
         listed, words = examples(today), pages.words()["chart"]
         opened = request.form.get("request", "")

@@ -21,6 +21,7 @@ from msgspec import Raw
 from cds_service.fhir.expected import Expected
 from cds_service.fhir.hosts import Hosts, take_apart
 from cds_service.fhir.reader import read_chart
+from cds_service.hooks.body import Patience, read_body
 from cds_service.hooks.errors import HookError, Problem
 from cds_service.hooks.request import check_media
 from cds_service.hooks.routes import Desk
@@ -78,7 +79,7 @@ def make_blueprint(desk: Desk, settings: Settings) -> Blueprint:
 
     @blueprint.post("/view")
     def show() -> Response:
-        reading = _reading(settings)
+        reading = _reading(settings, desk.patience)
         prefetch = {key: _whole(found) for key, found in reading.pages.items() if found}
         today = desk.clock().astimezone(desk.zone).date()
         chart = read_chart(
@@ -105,8 +106,8 @@ def _types(expected: Iterable[Expected]) -> list[str]:
     return sorted(frozenset().union(*(item.types for item in expected)))
 
 
-def _reading(settings: Settings) -> Reading:
-    """The body of a call from the page itself. Raises HookError (400, 403, 415)."""
+def _reading(settings: Settings, patience: Patience) -> Reading:
+    """The body of a call from the page itself. Raises HookError (400, 403, 408, 413, 415)."""
     own = {f"{request.scheme}://{request.host}"}
     if place := take_apart(settings.base_url):
         own.add(place.origin)
@@ -117,7 +118,7 @@ def _reading(settings: Settings) -> Reading:
         raise HookError(400, [Problem("forbidden", "Authorization: the EHR's token has no business here")])
     check_media(request.headers.get("Content-Type", ""), request.headers.get("Content-Encoding", ""))
     try:
-        reading = msgspec.json.decode(request.get_data(), type=Reading)
+        reading = msgspec.json.decode(read_body(patience), type=Reading)
     except (msgspec.DecodeError, RecursionError) as error:
         raise HookError(400, [Problem("structure", f"body: {error}")]) from error
     if reading.years not in spans():

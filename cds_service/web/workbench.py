@@ -27,6 +27,7 @@ from flask import Blueprint, Response, g, request
 
 from cds_service.feedback.entries import keep
 from cds_service.fhir.expected import Expected
+from cds_service.hooks.body import Patience, read_body
 from cds_service.hooks.discovery import Service
 from cds_service.hooks.errors import HookError, Problem
 from cds_service.hooks.feedback import read_feedback
@@ -117,7 +118,7 @@ def make_blueprint(desk: Desk, settings: Settings, tools: Tools) -> Blueprint:
 
     @blueprint.post("/workbench/call")
     def call() -> Response:
-        asked = _body(_Call)
+        asked = _body(_Call, desk.patience)
         service, expected = _service_of(asked, desk)
         on_that_day = _desk_on(near(asked.as_of, today()), asked.sitting, desk, walks)
         cards = answer(read_request(bytes(asked.request), service.hook), expected, on_that_day, {}, Watch())
@@ -127,7 +128,7 @@ def make_blueprint(desk: Desk, settings: Settings, tools: Tools) -> Blueprint:
 
     @blueprint.post("/workbench/feedback")
     def feedback() -> Response:
-        asked = _body(_Call)
+        asked = _body(_Call, desk.patience)
         service, _ = _service_of(asked, desk)
         if not asked.sitting:
             raise HookError(400, [Problem("required", "sitting: missing", "sitting")])
@@ -138,7 +139,7 @@ def make_blueprint(desk: Desk, settings: Settings, tools: Tools) -> Blueprint:
 
     @blueprint.post("/workbench/explain")
     def explain() -> Response:
-        asked = _body(_Question)
+        asked = _body(_Question, desk.patience)
         on_that_day = _desk_on(near(asked.as_of, today()), asked.sitting, desk, walks)
         try:
             told = explainer()(bytes(asked.request), asked.as_of, on_that_day)
@@ -206,10 +207,10 @@ def near(as_of: date, today: date) -> date:
     return as_of
 
 
-def _body(kind: type[_T]) -> _T:
-    """The JSON body of the current call. Raises HookError (400, 415)."""
+def _body(kind: type[_T], patience: Patience) -> _T:
+    """The JSON body of the current call. Raises HookError (400, 408, 413, 415)."""
     check_media(request.headers.get("Content-Type", ""), request.headers.get("Content-Encoding", ""))
     try:
-        return msgspec.json.decode(request.get_data(), type=kind)
+        return msgspec.json.decode(read_body(patience), type=kind)
     except (msgspec.DecodeError, RecursionError) as error:
         raise HookError(400, [Problem("structure", f"body: {error}")]) from error
