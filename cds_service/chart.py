@@ -58,6 +58,11 @@ class When(msgspec.Struct, frozen=True, gc=False):
     """True if this is the date of issue, for want of a date of collection."""
 
 
+def years_between(first: date, last: date) -> int:
+    """Completed years from `first` to `last`."""
+    return last.year - first.year - ((last.month, last.day) < (first.month, first.day))
+
+
 class Measurement(msgspec.Struct, frozen=True, gc=False):
     """One laboratory result of one marker.
 

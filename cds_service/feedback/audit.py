@@ -15,10 +15,9 @@ from typing import Any
 
 from sqlalchemy import Engine, Row, select
 
-from cds_service.feedback.tables import CALLS, CARDS
+from cds_service.feedback.tables import CALLS, CARDS, RESULTS
 
 BATCH = 500
-RESULTS = ("findings", "fine", "unknown", "not_applicable", "failed")
 Record = dict[str, Any]
 
 CLIENT_SYSTEM = "urn:cds-service:client"

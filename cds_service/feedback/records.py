@@ -27,7 +27,7 @@ from cds_service.feedback.database import writing
 from cds_service.feedback.entries import insert_new
 from cds_service.feedback.errors import DatabaseError
 from cds_service.feedback.hashes import Ground, fact_hash
-from cds_service.feedback.tables import CALLS, CARDS, FEEDBACK, SUGGESTIONS
+from cds_service.feedback.tables import CALLS, CARDS, FEEDBACK, RESULTS, SUGGESTIONS
 
 CAPACITY = 20_000
 """Calls that wait to be written, at most: some ten megabytes."""
@@ -204,9 +204,6 @@ def _call(record: CallRecord) -> dict[str, Any]:
         **{name: record.results.get(name, 0) for name in RESULTS},
         "unknown_rules": " ".join(record.unknown),
     }
-
-
-RESULTS = ("findings", "fine", "unknown", "not_applicable", "failed")
 
 
 def _card(record: CallRecord, card: Told, key: bytes) -> dict[str, Any]:

@@ -56,6 +56,9 @@ class Utc(TypeDecorator[datetime]):
 
 metadata = MetaData()
 
+RESULTS = ("findings", "fine", "unknown", "not_applicable", "failed")
+"""How a rule may end: how many did so is a column of `CALLS` each."""
+
 CALLS = Table(
     "calls",
     metadata,
@@ -67,11 +70,7 @@ CALLS = Table(
     Column("patient", String(64), nullable=False),  # keyed hash
     Column("knowledge", String(80), nullable=False),  # version
     Column("ms", Float, nullable=False),
-    Column("findings", Integer, nullable=False),
-    Column("fine", Integer, nullable=False),
-    Column("unknown", Integer, nullable=False),
-    Column("not_applicable", Integer, nullable=False),
-    Column("failed", Integer, nullable=False),
+    *(Column(name, Integer, nullable=False) for name in RESULTS),
     Column("gaps", JSON, nullable=False),  # prefetch key -> kind of gap
     Column("unknown_rules", Text, nullable=False, server_default=""),  # could not be judged; blanks between
     Index("calls_time", "time"),

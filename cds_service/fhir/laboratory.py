@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from datetime import date
 from decimal import Decimal
 
 import msgspec
 from msgspec import Raw
 
-from cds_service.chart import Patient, When
+from cds_service.chart import Patient, When, years_between
 from cds_service.fhir.decoding import NULL, UnreadableError, given, loosely, number
 from cds_service.fhir.resources import ABSENT, AgeRange, Component, Concept, Quantity, ReferenceRange
 from cds_service.fhir.scales import Known, Scale
 from cds_service.fhir.terms import Limits, Terms
-from cds_service.knowledge.units import UCUM, infer_unit, plausible, resolve_unit, to_canonical
+from cds_service.knowledge.systems import UCUM
+from cds_service.knowledge.units import infer_unit, plausible, resolve_unit, to_canonical
 
 COMPARATORS = frozenset({"<", "<=", ">", ">=", "ad"})
 FLAGS = ("HH", "LL", "AA", "H", "L", "A", "HU", "LU", "POS", "NEG", "N")
@@ -231,7 +231,7 @@ def _fits_age(age: AgeRange, patient: Patient, when: When | None) -> bool:
     low, high = _years(age.low), _years(age.high)
     if (age.low and low is None) or (age.high and high is None):
         return False
-    ages = (_completed(patient.birth.last_day, when.day), _completed(patient.birth.day, when.last_day))
+    ages = (years_between(patient.birth.last_day, when.day), years_between(patient.birth.day, when.last_day))
     return all((low is None or low <= years) and (high is None or years <= high) for years in ages)
 
 
@@ -242,10 +242,6 @@ def _years(quantity: Quantity | None) -> Decimal | None:
         return number(quantity.value)[0]
     except UnreadableError:
         return None
-
-
-def _completed(first: date, last: date) -> int:
-    return last.year - first.year - ((last.month, last.day) < (first.month, first.day))
 
 
 def _flag_of(raw: Raw) -> str:

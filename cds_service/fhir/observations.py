@@ -33,7 +33,7 @@ from cds_service.fhir.resources import (
 )
 from cds_service.fhir.scales import Known
 from cds_service.fhir.series import IGNORED, LONG_AGO, PENDING, USABLE, Found, by_status, in_order
-from cds_service.fhir.terms import LOINC
+from cds_service.knowledge.systems import LOINC
 
 _RESOURCES = msgspec.json.Decoder(list[Raw])
 _CODE = msgspec.json.Decoder(BareConcept)

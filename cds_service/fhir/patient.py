@@ -9,7 +9,7 @@ from typing import Literal
 from cds_service.chart import Patient, Sex
 from cds_service.fhir.dates import Calendar
 from cds_service.fhir.resources import Coding, Concept, Extension, PatientResource
-from cds_service.fhir.terms import SNOMED
+from cds_service.knowledge.systems import SNOMED
 
 SEX_PARAMETER = "http://hl7.org/fhir/StructureDefinition/patient-sexParameterForClinicalUse"
 BIRTH_SEX = "http://hl7.org/fhir/us/core/StructureDefinition/us-core-birthsex"

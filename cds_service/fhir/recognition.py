@@ -16,7 +16,8 @@ import msgspec
 
 from cds_service.chart import Form
 from cds_service.fhir.resources import Coding, Concept, Reference
-from cds_service.fhir.terms import ATC, RXNORM, Terms, fold
+from cds_service.fhir.terms import Terms, fold
+from cds_service.knowledge.systems import ATC, RXNORM
 from cds_service.knowledge.vocabulary import Pattern, Product
 
 _PUNCTUATION = re.compile(r"[^\w\s]+")

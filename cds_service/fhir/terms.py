@@ -10,13 +10,8 @@ from typing import Any, NamedTuple, TypeVar
 from cds_service.chart import Refused
 from cds_service.fhir.scales import Known, known_codes
 from cds_service.knowledge.model import Knowledge
+from cds_service.knowledge.systems import ICD10, SNOMED
 from cds_service.knowledge.vocabulary import Concept, Product
-
-LOINC = "http://loinc.org"
-RXNORM = "http://www.nlm.nih.gov/research/umls/rxnorm"
-ATC = "http://www.whocc.no/atc"
-SNOMED = "http://snomed.info/sct"
-ICD10 = frozenset({"http://hl7.org/fhir/sid/icd-10-cm", "http://hl7.org/fhir/sid/icd-10"})
 
 PREGNANCY = "pregnancy"
 """Key of the concept whose observations say that the patient is pregnant now."""

@@ -9,11 +9,10 @@ from itertools import pairwise
 from typing import Any
 
 from cds_service.knowledge.drugs import expressions, whole_words
+from cds_service.knowledge.systems import LOINC
 from cds_service.knowledge.units import normalise_unit
 from cds_service.knowledge.vocabulary import Product
 from cds_service.knowledge.yaml_file import Document, Problem
-
-LOINC = "http://loinc.org"
 
 _LOINC_FORM = re.compile(r"[0-9]{1,7}-[0-9]")
 _TEN = 10

@@ -18,12 +18,12 @@ from cds_service.knowledge.fhirpath_who import condition
 from cds_service.knowledge.in_words import in_words
 from cds_service.knowledge.model import Item, Knowledge, Milestone, Protocol, Rule, Schedule
 from cds_service.knowledge.rule_words import item_in_words, milestone_in_words, needed_in_words, rule_in_words
+from cds_service.knowledge.systems import UCUM
 from cds_service.knowledge.vocabulary import Evidence, Test
 
 Resource = dict[str, Any]
 
 BASE = "urn:cds-service"
-UCUM = "http://unitsofmeasure.org"
 PLAN_TYPES = "http://terminology.hl7.org/CodeSystem/plan-definition-type"
 LIBRARY_TYPES = "http://terminology.hl7.org/CodeSystem/library-type"
 FHIRPATH = "text/fhirpath"

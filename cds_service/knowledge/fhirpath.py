@@ -16,9 +16,9 @@ from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import Any
 
-from cds_service.knowledge.checks import LOINC
-from cds_service.knowledge.limits import THRESHOLDS, display_step
-from cds_service.knowledge.model import Knowledge
+from cds_service.knowledge.limits import display_step
+from cds_service.knowledge.model import THRESHOLDS, Knowledge
+from cds_service.knowledge.systems import LOINC
 from cds_service.knowledge.vocabulary import Marker
 
 USABLE = ("final", "amended", "corrected")

@@ -25,8 +25,7 @@ from cds_service.knowledge.fhirpath import (
     within,
 )
 from cds_service.knowledge.model import Knowledge
-from cds_service.knowledge.overlay_terms import ATC, RXNORM
-from cds_service.knowledge.terminology import SNOMED
+from cds_service.knowledge.systems import ATC, ICD10, RXNORM, SNOMED
 from cds_service.knowledge.vocabulary import Concept, Product
 
 SEX_PARAMETER = "http://hl7.org/fhir/StructureDefinition/patient-sexParameterForClinicalUse"
@@ -41,7 +40,6 @@ IDENTITIES = {
     "male": ((IDENTITY_WORDS, "male"), (IDENTITY_WORDS, "transgender-male"), (SNOMED, "446151000124109")),
     "female": ((IDENTITY_WORDS, "female"), (IDENTITY_WORDS, "transgender-female"), (SNOMED, "446141000124107")),
 }
-ICD10 = ("http://hl7.org/fhir/sid/icd-10-cm", "http://hl7.org/fhir/sid/icd-10")
 ORDERS = ("order", "original-order", "reflex-order", "filler-order", "instance-order")
 GOES_ON = ("active", "on-hold")
 PAST = ("inactive", "remission", "resolved")

@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from cds_service.knowledge.limits import THRESHOLDS
-from cds_service.knowledge.model import Knowledge
+from cds_service.knowledge.model import THRESHOLDS, Knowledge
 
 SIGNS = {">": "above {limit}", ">=": "at or above {limit}", "<": "below {limit}", "<=": "at or below {limit}"}
 

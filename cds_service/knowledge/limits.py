@@ -18,13 +18,12 @@ from typing import Any
 
 import msgspec
 
-from cds_service.knowledge.model import Knowledge, Rule
+from cds_service.knowledge.model import THRESHOLDS, Knowledge, Rule
 from cds_service.knowledge.vocabulary import Marker
 from cds_service.knowledge.yaml_file import dotted
 
 Field = tuple[str | int, ...]
 
-THRESHOLDS = {"above": ">", "at_or_above": ">=", "below": "<", "at_or_below": "<="}
 CHANGES = {
     "rise_above": ">",
     "slope_above": ">",

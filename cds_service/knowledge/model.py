@@ -33,6 +33,9 @@ from cds_service.knowledge.voice import Voice
 Indicator = Literal["info", "warning", "critical"]
 HookName = Literal["patient-view", "order-select", "order-sign"]
 
+THRESHOLDS = {"above": ">", "at_or_above": ">=", "below": "<", "at_or_below": "<="}
+"""The words for a limit in a rule, and what they mean."""
+
 
 class Window(msgspec.Struct, frozen=True):
     """Days of a test inside a milestone that are not the milestone's, counted from the start of the course."""

@@ -12,15 +12,13 @@ from typing import Any
 
 import msgspec
 
-from cds_service.knowledge.checks import LOINC, check_digit_holds
+from cds_service.knowledge.checks import check_digit_holds
 from cds_service.knowledge.drugs import whole_words
 from cds_service.knowledge.limits import Field
 from cds_service.knowledge.site import Entry, Site
+from cds_service.knowledge.systems import ATC, LOINC, RXNORM
 from cds_service.knowledge.units import normalise_unit
 from cds_service.knowledge.vocabulary import AgentHint, Code, OrderCode, Pattern, Product
-
-RXNORM = "http://www.nlm.nih.gov/research/umls/rxnorm"
-ATC = "http://www.whocc.no/atc"
 
 _ATC_FORM = re.compile(r"[A-Z](?:\d{2}(?:[A-Z](?:[A-Z](?:\d{2})?)?)?)?")
 

@@ -6,8 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from cds_service.knowledge.in_words import SIGNS, count_in_words, display_unit, in_words, limit_in_words
-from cds_service.knowledge.limits import THRESHOLDS
-from cds_service.knowledge.model import Item, Knowledge, Milestone, Rule
+from cds_service.knowledge.model import THRESHOLDS, Item, Knowledge, Milestone, Rule
 
 
 def rule_in_words(rule: Rule, knowledge: Knowledge) -> str:

@@ -16,7 +16,8 @@ import msgspec
 
 from cds_service.chart import Form
 from cds_service.knowledge import drugs
-from cds_service.knowledge.checks import LOINC, find_problems
+from cds_service.knowledge.checks import find_problems
+from cds_service.knowledge.systems import LOINC, SNOMED
 from cds_service.knowledge.units import normalise_unit
 from cds_service.knowledge.vocabulary import (
     Code,
@@ -33,8 +34,6 @@ from cds_service.knowledge.vocabulary import (
     TherapyClass,
 )
 from cds_service.knowledge.yaml_file import Problem, read
-
-SNOMED = "http://snomed.info/sct"
 
 FILES = (
     "markers",

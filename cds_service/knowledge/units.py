@@ -11,9 +11,8 @@ from collections.abc import Mapping
 from decimal import ROUND_HALF_UP, Context, Decimal, InvalidOperation
 from functools import lru_cache
 
+from cds_service.knowledge.systems import UCUM
 from cds_service.knowledge.vocabulary import Marker
-
-UCUM = "http://unitsofmeasure.org"
 
 # Wide enough that no product of a laboratory value and a factor is rounded. An absurd exponent becomes an
 # infinity, which is outside every plausible range, rather than an exception.

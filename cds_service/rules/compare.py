@@ -7,7 +7,6 @@ from decimal import Decimal
 from operator import ge, gt, le, lt
 
 COMPARISONS: Mapping[str, Callable[[Decimal, Decimal], bool]] = {">": gt, ">=": ge, "<": lt, "<=": le}
-OPERATORS = {"above": ">", "at_or_above": ">=", "below": "<", "at_or_below": "<="}
 
 
 def passes(value: Decimal, comparator: str, operator: str, limit: Decimal) -> bool | None:

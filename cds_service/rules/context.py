@@ -10,7 +10,19 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from cds_service.chart import Chart, Draft, Gap, Measurement, Order, Past, Refused, Supply, Therapy, When
+from cds_service.chart import (
+    Chart,
+    Draft,
+    Gap,
+    Measurement,
+    Order,
+    Past,
+    Refused,
+    Supply,
+    Therapy,
+    When,
+    years_between,
+)
 from cds_service.knowledge.model import Knowledge
 from cds_service.knowledge.units import for_display
 from cds_service.knowledge.vocabulary import Test
@@ -277,11 +289,6 @@ def supplies_on(therapy: Therapy, day: date) -> tuple[Supply, ...]:
         return found
     before = tuple(s for s in therapy.supplies if s.start is None or s.start <= day)
     return before[:1] or therapy.supplies[-1:]
-
-
-def years_between(first: date, last: date) -> int:
-    """Completed years from `first` to `last`."""
-    return last.year - first.year - ((last.month, last.day) < (first.month, first.day))
 
 
 def months_before(day: date, months: int) -> date:

@@ -12,8 +12,9 @@ from decimal import Decimal
 from typing import Any
 
 from cds_service.chart import Measurement, When
+from cds_service.knowledge.model import THRESHOLDS
 from cds_service.knowledge.units import for_display
-from cds_service.rules.compare import OPERATORS, passes
+from cds_service.rules.compare import passes
 from cds_service.rules.context import Context, names
 from cds_service.rules.outcome import Doubt, Fact
 
@@ -55,7 +56,7 @@ def _meets(spec: Any, latest: Measurement, ctx: Context) -> bool | None:
         return True
     if "near" in spec:
         return _is_near(spec["near"], latest, ctx)
-    word, operator = next(pair for pair in OPERATORS.items() if pair[0] in spec)
+    word, operator = next(pair for pair in THRESHOLDS.items() if pair[0] in spec)
     limit = _limit(spec[word], latest, ctx)
     if limit is None:
         return False

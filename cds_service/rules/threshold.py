@@ -11,9 +11,9 @@ from typing import Any
 import msgspec
 
 from cds_service.chart import Measurement, Therapy
-from cds_service.knowledge.model import Rule
+from cds_service.knowledge.model import THRESHOLDS, Rule
 from cds_service.knowledge.units import for_display
-from cds_service.rules.compare import OPERATORS, passes
+from cds_service.rules.compare import passes
 from cds_service.rules.context import Context, names, supplies_on
 from cds_service.rules.lines import about_facts, about_result, newer_not_comparable
 from cds_service.rules.outcome import Doubt, Finding, Line, Outcome
@@ -216,7 +216,7 @@ def limits_of(spec: Mapping[str, Any], latest: Measurement | None, ctx: Context)
     if "outside" in spec:
         low, high = spec["outside"]
         return [Limit("<", ctx.limit(low), word="outside[0]"), Limit(">", ctx.limit(high), word="outside[1]")]
-    word, symbol = next(pair for pair in OPERATORS.items() if pair[0] in spec)
+    word, symbol = next(pair for pair in THRESHOLDS.items() if pair[0] in spec)
     wanted = spec[word]
     if spec.get("inclusive") and ctx.switch(spec["inclusive"]):
         symbol += "="

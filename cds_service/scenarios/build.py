@@ -16,16 +16,13 @@ from typing import Any
 import msgspec
 
 from cds_service.knowledge.model import Knowledge
+from cds_service.knowledge.systems import ICD10_CM, LOINC, SNOMED, UCUM
 from cds_service.scenarios.dates import birthday, resolve
 from cds_service.scenarios.facts import Case, ConditionFacts, OrderFacts, ProcedureFacts, ResultFacts
 from cds_service.scenarios.medication import draft_medication, entries
 
 Resource = dict[str, Any]
 
-LOINC = "http://loinc.org"
-UCUM = "http://unitsofmeasure.org"
-ICD10 = "http://hl7.org/fhir/sid/icd-10-cm"
-SNOMED = "http://snomed.info/sct"
 TERMINOLOGY = "http://terminology.hl7.org/CodeSystem"
 BIRTH_SEX = "http://hl7.org/fhir/us/core/StructureDefinition/us-core-birthsex"
 SEX_PARAMETER = "http://hl7.org/fhir/StructureDefinition/patient-sexParameterForClinicalUse"
@@ -261,4 +258,4 @@ def _complex(url: str, system: str, code: str) -> Resource:
 def _clinical(code: str) -> Resource:
     """The concept of an ICD-10-CM code, or of a SNOMED CT code behind `sct`."""
     scheme, _, number = code.partition(" ")
-    return _concept(SNOMED, number) if scheme == "sct" else _concept(ICD10, code)
+    return _concept(SNOMED, number) if scheme == "sct" else _concept(ICD10_CM, code)

@@ -9,15 +9,12 @@ from decimal import Decimal
 from typing import Any
 
 from cds_service.knowledge.model import Knowledge
+from cds_service.knowledge.systems import ATC, RXNORM, SNOMED, UCUM
 from cds_service.scenarios.dates import days, resolve, resolve_day
 from cds_service.scenarios.facts import DraftFacts, TherapyFacts
 
 Resource = dict[str, Any]
 
-RXNORM = "http://www.nlm.nih.gov/research/umls/rxnorm"
-ATC = "http://www.whocc.no/atc"
-SNOMED = "http://snomed.info/sct"
-UCUM = "http://unitsofmeasure.org"
 
 _DOSE = re.compile(r"(\d+(?:\.\d+)?) (\S+) every (\d+) (h|d|wk|mo)")
 

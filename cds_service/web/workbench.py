@@ -34,6 +34,7 @@ from cds_service.hooks.feedback import read_feedback
 from cds_service.hooks.request import check_media, read_request
 from cds_service.hooks.routes import Desk, answer
 from cds_service.knowledge.model import Knowledge
+from cds_service.knowledge.systems import RXNORM
 from cds_service.metrics import Watch
 from cds_service.settings import Settings
 from cds_service.web import pages
@@ -42,7 +43,6 @@ from cds_service.web.walks import Walks
 
 _T = TypeVar("_T")
 
-RXNORM = "http://www.nlm.nih.gov/research/umls/rxnorm"
 FARTHEST = timedelta(days=3660)
 """How far from today time may be moved."""
 

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cds_service.knowledge.systems import UCUM
 from cds_service.knowledge.terminology import Terms
 from cds_service.knowledge.units import (
     LONGEST_UNIT,
-    UCUM,
     display_text,
     for_display,
     from_canonical,

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cds_service.rules.compare import OPERATORS, passes
+from cds_service.knowledge.model import THRESHOLDS
+from cds_service.rules.compare import passes
 
 LIMIT = Decimal("54.0")
 VALUES = ("53.9", "54.0", "54.1")
@@ -57,7 +58,7 @@ def test_every_comparator_at_every_side_of_every_limit(sign, comparator, value, 
 
 
 def test_the_words_of_the_rules_are_the_four_signs():
-    assert OPERATORS == {"above": ">", "at_or_above": ">=", "below": "<", "at_or_below": "<="}
+    assert THRESHOLDS == {"above": ">", "at_or_above": ">=", "below": "<", "at_or_below": "<="}
 
 
 @given(

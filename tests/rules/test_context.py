@@ -8,8 +8,8 @@ from decimal import Decimal
 import msgspec
 import pytest
 
-from cds_service.chart import Refused, When
-from cds_service.rules.context import months_before, supplies_on, years_between
+from cds_service.chart import Refused, When, years_between
+from cds_service.rules.context import months_before, supplies_on
 from tests.rules.conftest import TODAY, back, chart, course, ctx, draft, gap, measurement, supply, switched
 
 # -- rounding before comparison (1.1.7, 0.4.14) ------------------------------------------------------
