@@ -20,13 +20,12 @@ import msgspec
 from msgspec import Raw
 
 from cds_service.fhir.hosts import Hosts, Server
-from cds_service.fhir.unanswered import Unanswered
+from cds_service.fhir.unanswered import Unanswered, not_in_time
 from cds_service.settings import MEBIBYTE, Settings
 
 MOST_THREADS = 64
 """Of one process. A call asks for about ten things; what finds no thread in time is given up like any other."""
 GONE = ("HTTP 404", "HTTP 410")
-NOT_IN_TIME = Unanswered("timed_out", "no answer in time")
 
 
 class _Link(msgspec.Struct, frozen=True):
@@ -191,7 +190,7 @@ class _Job:
         """In the thread that waits: it is too late."""
         with self._lock:
             self._given_up = True
-            self._failure = NOT_IN_TIME
+            self._failure = not_in_time()
             line = self._line
         self._ended = time.monotonic()
         if line is not None:
@@ -200,7 +199,7 @@ class _Job:
     def answer(self) -> Answer:
         """What has come so far."""
         with self._lock:
-            return Answer(_joined(self._bodies, self._pages), self._failure, self._ended - self._began)
+            return Answer(joined(self._bodies, self._pages), self._failure, self._ended - self._began)
 
     def _fail(self, failure: Unanswered) -> None:
         with self._lock:
@@ -209,7 +208,7 @@ class _Job:
     def _follow(self) -> None:
         url = self.ask.url
         if self.ask.first:
-            self._keep(self.ask.first, _opened(self.ask.first, self.ask.types))
+            self._keep(self.ask.first, opened(self.ask.first, self.ask.types))
             try:
                 url = self._fetch(url)
             except Unanswered as failure:
@@ -233,11 +232,11 @@ class _Job:
         errand, line = self._errand, transport.Line()
         with self._lock:
             if self._given_up:
-                raise NOT_IN_TIME
+                raise not_in_time()
             self._line = line
         session = errand.client.session(errand.server)
         body = transport.get(session, url, errand.token, line, errand.deadline, errand.budget.take_bytes)
-        page = _opened(body, self.ask.types)
+        page = opened(body, self.ask.types)
         if not errand.budget.take_resources(len(page.entry or ())):
             raise Unanswered("too_much", "more resources than are read in one call")
         self._keep(body, page)
@@ -264,7 +263,7 @@ def next_page(body: Raw) -> str:
     return page.next if page.resource_type == "Bundle" else ""
 
 
-def _opened(body: bytes, types: frozenset[str]) -> Page:
+def opened(body: bytes | Raw, types: frozenset[str]) -> Page:
     """The page. Raises Unanswered if it is not what was asked for."""
     try:
         page = _PAGE.decode(body)
@@ -279,8 +278,8 @@ def _opened(body: bytes, types: frozenset[str]) -> Page:
     raise Unanswered("wrong_type", "the FHIR server's answer is another resource than asked for")
 
 
-def _joined(bodies: Sequence[bytes], pages: Sequence[Page]) -> Raw | None:
-    """All pages as one Bundle; it has a next page if the last one has."""
+def joined(bodies: Sequence[bytes | Raw], pages: Sequence[Page]) -> Raw | None:
+    """All pages as one Bundle, None if there is none; it has a next page if the last one has."""
     if len(bodies) <= 1:
         return Raw(bodies[0]) if bodies else None
     bundle: dict[str, Any] = {

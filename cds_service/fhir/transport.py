@@ -34,7 +34,7 @@ from urllib3.response import BaseHTTPResponse
 
 from cds_service import __version__
 from cds_service.fhir.hosts import Reach
-from cds_service.fhir.unanswered import Unanswered
+from cds_service.fhir.unanswered import Unanswered, not_in_time
 
 PIECE = 64 * 1024
 """Bytes that are read at once, after decompression."""
@@ -248,7 +248,7 @@ def _check(answer: requests.Response) -> None:
 def _reason(error: Exception, line: Line, deadline: float) -> Unanswered:
     late = isinstance(error, TimeoutError | requests.Timeout | urllib3.exceptions.TimeoutError)
     if late or line.is_cut or time.monotonic() >= deadline:
-        return Unanswered("timed_out", "no answer in time")
+        return not_in_time()
     if isinstance(error, InvalidIPAddress):
         return Unanswered("unreachable", "its address is not one that may be called")
     if isinstance(error, requests.exceptions.SSLError | urllib3.exceptions.SSLError):

@@ -12,3 +12,8 @@ class Unanswered(Exception):  # noqa: N818 - no error of ours
         super().__init__(kind)
         self.kind: GapKind = kind
         self.detail = detail
+
+
+def not_in_time() -> Unanswered:
+    """A new one each time: one that was raised holds on to the call that it ended, and so to its token."""
+    return Unanswered("timed_out", "no answer in time")

@@ -12,15 +12,18 @@ the Content-Security-Policy holds the browser to it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from typing import Annotated
 
 import msgspec
 from flask import Blueprint, Response, render_template, request
 from msgspec import Raw
 
+from cds_service.fhir.client import Page, joined, opened
 from cds_service.fhir.expected import Expected
 from cds_service.fhir.hosts import Hosts, take_apart
 from cds_service.fhir.reader import read_chart
+from cds_service.fhir.unanswered import Unanswered
 from cds_service.hooks.body import Patience, read_body
 from cds_service.hooks.errors import HookError, Problem
 from cds_service.hooks.request import check_media
@@ -30,6 +33,7 @@ from cds_service.web import pages
 from cds_service.web.chart import EVERYTHING, drawn, expected_of, make_view, spans
 from cds_service.web.visitors import LOOPBACK_SERVERS
 
+SEARCH = frozenset({"Bundle"})
 ID = r"^[A-Za-z0-9\-.]{1,64}$"
 
 
@@ -126,21 +130,13 @@ def _reading(settings: Settings, patience: Patience) -> Reading:
     return reading
 
 
-class _Page(msgspec.Struct):
-    """A page of a search, its members as they came."""
-
-    link: Raw = Raw(b"[]")
-    entry: list[Raw] = []
-
-
 def _whole(found: Sequence[Raw]) -> Raw:
-    """The pages of a search as one Bundle; what is none is left to the reader, which says so."""
-    if len(found) == 1:
-        return found[0]
-    try:
-        opened = [msgspec.json.decode(page, type=_Page) for page in found]
-    except (msgspec.DecodeError, RecursionError):
-        return found[0]
-    entries = [entry for page in opened for entry in page.entry]
-    bundle = {"resourceType": "Bundle", "type": "searchset", "link": opened[-1].link, "entry": entries}
-    return Raw(msgspec.json.encode(bundle))
+    """The pages of a search as one Bundle, up to the first that is none: the list is cut off there.
+
+    What does not begin with a Bundle is left to the reader, which says so.
+    """
+    pages: list[Page] = []
+    with suppress(Unanswered):
+        for body in found:
+            pages.append(opened(body, SEARCH))
+    return joined(found[: len(pages)], pages) or found[0]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import json
 import logging
 import threading
 import time
+import weakref
 from collections.abc import Callable
 from functools import cache
 from typing import Any
@@ -14,7 +16,7 @@ from typing import Any
 import pytest
 
 from cds_service.app import create_app
-from cds_service.fhir.client import MOST_THREADS
+from cds_service.fhir.client import MOST_THREADS, Ask, Client, _Job
 from cds_service.fhir.expected import Expected
 from cds_service.hooks.prefetch import build_expected
 from cds_service.knowledge.loader import load
@@ -570,3 +572,21 @@ def test_bytes_are_counted_over_all_answers(make, fhir):
     service.call({"medicationRequests": bundle(prescription())})
     assert list(service.log["fetched"].values()).count("ok") <= 3
     assert "too_much" in service.log["fetched"].values()
+
+
+def test_a_call_that_is_over_is_not_held_on_to(fhir):
+    """Nor is its token."""
+    client = Client(Settings(fhir_servers=(FhirServer(fhir.url, True, True),)))
+    server = client.hosts.find(fhir.url)
+    assert server
+    errand = client.errand(server, TOKEN)
+    job = _Job(Ask("labs1", f"{fhir.url}/Observation", frozenset({"Bundle"})), errand)
+    job.give_up()
+    job.run()
+    answer = job.answer()
+    assert answer.failure
+    assert answer.failure.kind == "timed_out"
+    over = weakref.ref(errand)
+    del errand, job, answer
+    gc.collect()
+    assert over() is None

@@ -169,6 +169,39 @@ def test_pages_of_a_search_are_put_together_and_a_missing_one_is_told(site, read
     assert any(series["complete_since"] for series in view(first)["series"])
 
 
+FAILURE = {"resourceType": "OperationOutcome", "issue": [{"severity": "error", "code": "timeout"}]}
+
+
+@pytest.mark.parametrize("failed", [FAILURE, {}, None, 1, {"resourceType": "Patient"}, {"entry": []}])
+def test_a_later_page_that_is_none_is_not_the_end_of_the_list(site, reading, failed: Any) -> None:
+    key = next(key for key in reading["pages"] if key.startswith("labs"))
+    (bundle,) = reading["pages"][key]
+    more = [{"relation": "next", "url": "https://ehr.example.org/fhir/R4?page=2"}]
+    first = {name: value for name, value in bundle.items() if name != "total"} | {"link": more}
+
+    def unknown(*pages: Any) -> list[str]:
+        asked = {**reading, "pages": {**reading["pages"], key: pages}}
+        found: list[str] = site().post("/smart/view", json=asked).get_json()["unknown"]
+        return found
+
+    whole, cut_off = unknown(bundle), unknown(first)
+    assert cut_off != whole
+    assert unknown(first, failed) == unknown(first, failed, bundle) == cut_off
+
+
+def test_a_list_whose_pages_hold_less_than_it_counts_is_cut_off(site, reading) -> None:
+    key = next(key for key in reading["pages"] if key.startswith("labs"))
+    (bundle,) = reading["pages"][key]
+    counted = {**bundle, "total": 100}
+
+    def unknown(*pages: Any) -> list[str]:
+        asked = {**reading, "pages": {**reading["pages"], key: pages}}
+        found: list[str] = site().post("/smart/view", json=asked).get_json()["unknown"]
+        return found
+
+    assert unknown(counted, {**counted, "entry": []}) == unknown(counted) != unknown(bundle)
+
+
 def test_what_was_not_read_is_told(site, reading) -> None:
     pages = {key: value for key, value in reading["pages"].items() if key != "medicationRequests"}
     data = site().post("/smart/view", json={**reading, "pages": {**pages, "medicationRequests": []}}).get_json()
