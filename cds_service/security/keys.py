@@ -15,7 +15,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import requests
+import urllib3
 from requests_hardened import Config, HTTPSession
+from urllib3.response import BaseHTTPResponse
 
 from cds_service.security.keyset import MOST_BYTES, Key, KeySet, KeySetError, read_keys
 from cds_service.settings import Client
@@ -151,7 +153,7 @@ class UrlKeys:
 
 
 def download(url: str, ca_file: str = "") -> bytes:
-    """The content at `url`. Raises RequestException, or KeySetError if it is too much, too slow or not 200."""
+    """The content at `url`. Raises RequestException; KeySetError if it is too much, too slow, cut off, not 200."""
     end = time.monotonic() + FETCH_SECONDS
     with HTTPSession(NO_REDIRECT) as session:
         session.trust_env = False  # neither a proxy nor a password of this machine
@@ -160,14 +162,23 @@ def download(url: str, ca_file: str = "") -> bytes:
         with session.get(url, headers=headers, stream=True) as response:
             if response.status_code != requests.codes.ok:
                 raise KeySetError(f"answer {response.status_code}")
-            content = b""
-            while piece := response.raw.read1(PIECE):
-                content += piece
-                if len(content) > MOST_BYTES:
-                    raise KeySetError(f"more than {MOST_BYTES} bytes")
-                if time.monotonic() > end:
-                    raise KeySetError(f"took more than {FETCH_SECONDS} seconds")
-            return content
+            try:
+                return _content(response.raw, end)
+            except (
+                urllib3.exceptions.HTTPError
+            ) as error:  # of the library below requests, which it does not translate
+                raise KeySetError("stopped in the middle of the answer") from error
+
+
+def _content(raw: BaseHTTPResponse, end: float) -> bytes:
+    content = b""
+    while piece := raw.read1(PIECE):
+        content += piece
+        if len(content) > MOST_BYTES:
+            raise KeySetError(f"more than {MOST_BYTES} bytes")
+        if time.monotonic() > end:
+            raise KeySetError(f"took more than {FETCH_SECONDS} seconds")
+    return content
 
 
 def _in_words(error: Exception) -> str:

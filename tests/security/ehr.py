@@ -104,6 +104,21 @@ class KeyServer:
         return do
 
     @staticmethod
+    def begin(seconds: float) -> Callable[[BaseHTTPRequestHandler], None]:
+        """The head and the beginning of a body; nothing more for so long, then the end of the connection."""
+
+        def do(handler: BaseHTTPRequestHandler) -> None:
+            handler.send_response(200)
+            handler.send_header("Content-Length", "1000")
+            handler.end_headers()
+            handler.wfile.write(b'{"keys":')
+            handler.wfile.flush()
+            time.sleep(seconds)
+            handler.close_connection = True
+
+        return do
+
+    @staticmethod
     def drip(seconds: float) -> Callable[[BaseHTTPRequestHandler], None]:
         """A byte now and then, for so long."""
 

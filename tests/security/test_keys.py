@@ -189,6 +189,8 @@ BAD_ANSWERS = {
     "too long": KeyServer.serve(key_set() + b" " * 70_000),
     "gzip bomb": KeyServer.serve(gzip.compress(b" " * 50_000_000), Content_Encoding="gzip"),
     "cut off": lambda handler: handler.connection.close(),
+    "cut off in the middle": KeyServer.begin(0),
+    "stalls in the middle": KeyServer.begin(PATIENCE_SECONDS + 0.7),
     "slow": lambda handler: time.sleep(PATIENCE_SECONDS + 0.7),
 }
 
