@@ -140,6 +140,9 @@ class Therapy(msgspec.Struct, frozen=True):
     sources: tuple[str, ...] = ()
     given: tuple[When, ...] = ()
     """When single doses were administered, newest first, as far as the chart records it."""
+    unsure: bool = False
+    """True if it is not current, but may go on: only doses that were given tell of it, and how long the last one
+    lasts is not known."""
 
     @property
     def agent(self) -> str:

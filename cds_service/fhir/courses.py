@@ -34,6 +34,10 @@ class Span(msgspec.Struct, frozen=True, gc=False):
     """Day on which a record that is over ended; None for an active one."""
     given: When | None = None
     """When the dose was administered, for a record of one."""
+    unsure: bool = False
+    """True for such a dose if it is too old to show that the therapy goes on, and too young to show its end."""
+    stopped: bool = False
+    """True if its own status says that the therapy was stopped."""
 
 
 class Piece(msgspec.Struct, frozen=True):
@@ -66,15 +70,22 @@ def therapies(pieces: Sequence[Piece], gap_days: int) -> tuple[Therapy, ...]:
         known = frozenset([piece.source for piece in by_key[key]])
         # Of several courses with a record that was never closed only the newest can still be running.
         is_running = False
-        for course in reversed(_chained(by_key[key], gap_days)):
+        for number, course in enumerate(reversed(_chained(by_key[key], gap_days))):
             current = not is_running and _active(course)
             is_running = is_running or current
-            found.append(_therapy(course, current, known, gap_days))
+            therapy = _therapy(course, current, known, gap_days)
+            unsure = number == 0 and not current and _unsure(course)
+            found.append(msgspec.structs.replace(therapy, unsure=True) if unsure else therapy)
     return tuple(found)
 
 
 def _active(course: Sequence[Piece]) -> bool:
     return True in [piece.span.active for piece in course]
+
+
+def _prescribed(course: Sequence[Piece]) -> bool:
+    """True if a prescription of the course is in force: a dose is given on it, however old it is."""
+    return any(piece.span.active and piece.span.given is None for piece in course)
 
 
 def _order(piece: Piece) -> tuple[date, str, str]:
@@ -89,7 +100,7 @@ def _chained(pieces: Sequence[Piece], gap_days: int) -> list[list[Piece]]:
     reach = date.min
     for piece in dated:
         start = piece.span.start or date.min
-        if courses and (start - reach).days <= gap_days:
+        if courses and ((start - reach).days <= gap_days or (piece.span.given and _prescribed(courses[-1]))):
             courses[-1].append(piece)
             reach = max(reach, piece.span.reach or start)
         else:
@@ -107,11 +118,10 @@ def _chained(pieces: Sequence[Piece], gap_days: int) -> list[list[Piece]]:
 
 def _therapy(course: Sequence[Piece], current: bool, known: frozenset[str], gap_days: int) -> Therapy:
     newest_first = [*reversed(course)]
-    # What is running stands before what is over; among equals the later one.
-    newest_first.sort(key=lambda piece: (piece.span.active, piece.span.start or date.min), reverse=True)
+    newest_first.sort(key=_standing, reverse=True)
     newest = newest_first[0]
     coded = next((piece for piece in newest_first if not piece.drug.from_text), newest)
-    held = [piece for piece in course if piece.span.active]
+    held = [piece for piece in course if piece.span.active and piece.span.given is None]
     return Therapy(
         key=newest.drug.key,
         current=current,
@@ -121,10 +131,22 @@ def _therapy(course: Sequence[Piece], current: bool, known: frozenset[str], gap_
         recognised=coded.drug.recognised,
         from_text=coded.drug.from_text,
         dose_changed=_dose_changed(course),
-        on_hold=current and all(piece.on_hold for piece in held),
+        on_hold=current and bool(held) and all(piece.on_hold for piece in held),
         sources=tuple(dict.fromkeys([piece.source for piece in newest_first])),
         given=_given(course),
     )
+
+
+def _standing(piece: Piece) -> tuple[bool, bool, date]:
+    """What is running before what is over, a prescription before a single dose, the later before the earlier."""
+    return piece.span.active, piece.span.given is None, piece.span.start or date.min
+
+
+def _unsure(course: Sequence[Piece]) -> bool:
+    """True if a dose may still last, and the therapy was not stopped after it."""
+    open_ = [piece.span.start or date.min for piece in course if piece.span.unsure]
+    stops = [piece.span.end or date.min for piece in course if piece.span.stopped]
+    return bool(open_) and max(open_) > max(stops, default=date.min)
 
 
 def _given(course: Sequence[Piece]) -> tuple[When, ...]:
@@ -200,14 +222,16 @@ def _sort_of(piece: Piece) -> tuple[object, ...]:
 
 def _same(one: Piece, other: Piece) -> bool:
     """True if nothing shows that product or dose differ. What one of the two does not say is no difference."""
-    if one.strength and other.strength and one.strength != other.strength:
-        return False
     if "unknown" not in (one.form, other.form) and one.form != other.form:
         return False
     if one.drug.agent != other.drug.agent:
         short, long = sorted((one.drug.agent.casefold(), other.drug.agent.casefold()), key=len)
         if not long.startswith(short):
             return False
+    if one.span.given or other.span.given:  # one dose says nothing of the amount in the long run
+        return True
+    if one.strength and other.strength and one.strength != other.strength:
+        return False
     if one.dose.amount and other.dose.amount:
         return one.dose.amount == other.dose.amount
     texts = [" ".join(piece.dose.words.casefold().split()) for piece in (one, other)]

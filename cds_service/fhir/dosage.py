@@ -169,12 +169,14 @@ strength_of_product = lru_cache(maxsize=2048)(strength_of)
 
 
 def form_of(drug: Drug, dosages: Sequence[Dosage], names: Sequence[str], knowledge: Knowledge) -> Form:
-    """Dose form: of the product, else by the route of the dosage, else by words in the drug's name."""
+    """Dose form: of the product, else by the dosage (its route, its sentence), else by words in the drug's name."""
     if drug.form != "unknown":
         return drug.form
     named = _by_words(names, knowledge)
     for dosage in dosages:
         routed = _route(dosage.route, knowledge)
+        if routed == "unknown":
+            routed = _told(dosage.text, knowledge)
         if routed != "unknown":
             # "Transdermal" is the route of gels and of patches; the name tells them apart.
             return named if routed == "topical" and named == "patch" else routed
@@ -190,6 +192,13 @@ def _route(route: Concept | None, knowledge: Knowledge) -> Form:
         if form is not None:
             return form
     return _by_words([route.text or "", *(coding.display or "" for coding in codings)], knowledge)
+
+
+def _told(sentence: str | None, knowledge: Knowledge) -> Form:
+    """The form that a dosage tells in words; one that speaks of several tells none."""
+    folded = fold(sentence) if sentence else ""
+    forms: set[Form] = {form for pattern, form in knowledge.dosage_words if pattern.search(folded)}
+    return forms.pop() if len(forms) == 1 else "unknown"
 
 
 def _by_words(texts: Sequence[str], knowledge: Knowledge) -> Form:

@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from cds_service.chart import Draft, Refused, When
+from cds_service.chart import Draft, Form, Refused, When
 from cds_service.fhir import resources as fhir
 from cds_service.fhir.courses import Piece, Span
 from cds_service.fhir.dates import add_days
@@ -106,7 +106,7 @@ class Medications:
         return fault or self._take(record, source, dosages, self._handed(record.status, when, record))
 
     def administration(self, record: fhir.MedicationAdministration, _: Entry) -> Refused | None:
-        """What was given. How long it lasts is not in the record."""
+        """What was given. How long it lasts is not in the record, but of some products known."""
         source = source_of("MedicationAdministration", record.id)
         period = record.effective_period or record.occurence_period or fhir.Period()
         moment = record.effective_date_time or record.occurence_date_time
@@ -139,6 +139,8 @@ class Medications:
         found = known or self._recognise(record, source)
         if isinstance(found, Refused):
             return found
+        if span.start is not None and span.start > self._reading.as_of:
+            return Refused(source, "not_begun", "it begins after today", AREA, tell=True)
         drugs, names = found
         knowledge = self._reading.knowledge
         prior = prior_of(record) if isinstance(record, fhir.MedicationRequest) else None
@@ -148,7 +150,8 @@ class Medications:
             local = form in knowledge.therapies[drug.key].local_forms and not drug.systemic
             strength = strength_of_product(drug.product) or strength_of(names[0] if names else "")
             on_hold = record.status == "on-hold"
-            self.pieces.append(Piece(drug, span, dose, source, form, local, on_hold, strength, prior))
+            held = self._lasting(span, drug.agent, form) if span.given else span
+            self.pieces.append(Piece(drug, held, dose, source, form, local, on_hold, strength, prior))
         return None
 
     def _not_understood(self, record: fhir.Drug, source: str, detail: str) -> Refused:
@@ -201,7 +204,7 @@ class Medications:
         if start is None or reach is None:
             return Refused("", "past_without_date", "a therapy that is over, without a date")
         over = max(start, min(end or add_days(reach, self._gap_days), self._reading.as_of))
-        return Span(False, start, over if end else reach, supply_end, over)
+        return Span(False, start, over if end else reach, supply_end, over, stopped=status == "stopped")
 
     def _handed(
         self, status: str | None, when: date | None, record: fhir.MedicationDispense | None
@@ -223,6 +226,23 @@ class Medications:
     def _administered(self, status: str | None, when: When | None) -> Span | Refused:
         span = self._handed(status, when.day if when else None, None)
         return span if isinstance(span, Refused) else msgspec.structs.replace(span, given=when)
+
+    def _lasting(self, span: Span, agent: str, form: Form) -> Span:
+        """How long a dose that was given tells of a therapy (2.2: 1.5 x supply).
+
+        The supply is the usual interval to the next dose. After that, and where the interval is not known, it may
+        go on as long as a pause does not break a course (0.4.7), or as the form may last.
+        """
+        day, today, knowledge = span.start, self._reading.as_of, self._reading.knowledge
+        if span.active or day is None:
+            return span
+        days = knowledge.lasts.get((agent, form))
+        runs_out = None if days is None else add_days(day, days)
+        if days is not None and today <= add_days(day, int(days * self._reach)):
+            return msgspec.structs.replace(span, active=True, reach=runs_out, supply_end=runs_out, end=None)
+        end = runs_out or span.end
+        unsure = today <= add_days(runs_out or day, knowledge.may_last.get(form, self._gap_days))
+        return msgspec.structs.replace(span, reach=runs_out or day, supply_end=runs_out, end=end, unsure=unsure)
 
     # -- which drug ----------------------------------------------------------------------------------
 

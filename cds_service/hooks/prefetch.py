@@ -77,7 +77,10 @@ _EXPECTED = Kept(_expected)
 
 
 def _doses(knowledge: Knowledge) -> Iterator[Expected]:
-    """When doses were given. Without it a card lacks a remark and no verdict: it covers nothing."""
+    """When doses were given. It covers nothing: most charts have prescriptions, and few EHRs send doses.
+
+    Without it a card lacks a remark, and a therapy that only the clinic's own doses show is not seen (docs say so).
+    """
     if doses_needed(knowledge):
         yield _search(
             "medicationAdministrations",

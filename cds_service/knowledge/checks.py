@@ -49,6 +49,7 @@ def find_problems(docs: Mapping[str, Document], products: Mapping[str, tuple[int
         yield from _patterns(docs["therapies"], "therapies")
     if "routes" in docs:
         yield from _patterns(docs["routes"], "words")
+        yield from _patterns(docs["routes"], "dosage")
     if "conditions" in docs:
         yield from _concepts(docs["conditions"])
     yield from _choices(docs)

@@ -137,6 +137,6 @@ def patterns(data: Mapping[str, Any]) -> tuple[Pattern, ...]:
     )
 
 
-def route_words(data: Mapping[str, Any]) -> tuple[tuple[re.Pattern[str], Form], ...]:
-    """Words of a route or product name and the form that they mean; the first match wins."""
-    return tuple((whole_words(raw["match"]), raw["form"]) for raw in data["words"])
+def route_words(data: Iterable[Mapping[str, Any]]) -> tuple[tuple[re.Pattern[str], Form], ...]:
+    """Words of a route, a product name or a dosage and the form that they mean, in the order of the file."""
+    return tuple((whole_words(raw["match"]), raw["form"]) for raw in data)

@@ -235,6 +235,12 @@ class Knowledge(msgspec.Struct, frozen=True):
     routes: Mapping[tuple[str, str], Form]
     """(system, code) of a route of administration -> form."""
     route_words: tuple[tuple[re.Pattern[str], Form], ...]
+    dosage_words: tuple[tuple[re.Pattern[str], Form], ...]
+    """Words of a dosage in a sentence, and the form that they mean."""
+    lasts: Mapping[tuple[str, Form], int]
+    """(agent, form) -> days that one administered dose lasts, where that is known."""
+    may_last: Mapping[Form, int]
+    """Form -> days for which a dose may last, where that is longer than the pause that breaks a course."""
     concepts: Mapping[str, Concept]
     sources: Mapping[str, Source]
     reasons: Mapping[str, Reason]

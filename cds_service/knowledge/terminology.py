@@ -67,6 +67,9 @@ class Terms(msgspec.Struct, frozen=True):
     patterns: tuple[Pattern, ...]
     routes: Mapping[tuple[str, str], Form]
     route_words: tuple[tuple[re.Pattern[str], Form], ...]
+    dosage_words: tuple[tuple[re.Pattern[str], Form], ...]
+    lasts: Mapping[tuple[str, Form], int]
+    may_last: Mapping[Form, int]
     concepts: Mapping[str, Concept]
     sources: Mapping[str, Source]
     reasons: Mapping[str, Reason]
@@ -110,7 +113,10 @@ def _terms(data: Mapping[str, Any], products: Mapping[str, Product]) -> Terms:
         atc=drugs.atc(data["therapies"]),
         patterns=drugs.patterns(data["therapies"]),
         routes={(raw["system"], raw["code"]): raw["form"] for raw in data["routes"]["codes"]},
-        route_words=drugs.route_words(data["routes"]),
+        route_words=drugs.route_words(data["routes"]["words"]),
+        dosage_words=drugs.route_words(data["routes"]["dosage"]),
+        lasts={(raw["agent"], raw["form"]): raw["days"] for raw in data["therapies"]["lasts"]},
+        may_last=data["therapies"]["may_last"],
         concepts={key: _concept(key, raw) for key, raw in data["conditions"]["concepts"].items()},
         sources={
             key: Source(key=key, label=raw["label"], url=raw.get("url", ""), year=raw.get("year", 0))

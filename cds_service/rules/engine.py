@@ -13,12 +13,23 @@ from datetime import date
 
 import msgspec
 
-from cds_service.chart import Chart, Draft, Past, Therapy
+from cds_service.chart import Chart, Draft, Measurement, Past, Therapy
 from cds_service.knowledge.model import Knowledge, Rule
 from cds_service.rules import calculated, change, precondition, quality, schedule, threshold
 from cds_service.rules.context import NOTHING, Context
 from cds_service.rules.lines import about_rule, doubt_lines
-from cds_service.rules.outcome import RANK, Doubt, Due, Evaluation, Finding, Line, Outcome, Snoozed
+from cds_service.rules.outcome import (
+    RANK,
+    ROUTE_UNKNOWN,
+    ROUTE_UNKNOWN_RESULT,
+    Doubt,
+    Due,
+    Evaluation,
+    Finding,
+    Line,
+    Outcome,
+    Snoozed,
+)
 from cds_service.rules.plan import PLANS, Asked, Plan
 from cds_service.rules.questions import Question, Truth
 from cds_service.rules.snooze import hush
@@ -126,12 +137,35 @@ def _one(asked: Asked, ctx: Context, missing: str = "") -> Outcome:
         truth = asked.question(ctx)
         if truth.holds is False:
             return asked.outside
-        if truth.holds is None:
+        if truth.holds is None and not all(doubt.message == ROUTE_UNKNOWN for doubt in truth.doubts):
             return Outcome(rule.id, "unknown", UNCERTAIN, truth.doubts)
         outcome = KINDS[rule.kind](rule, truth, ctx)
+        if truth.holds is None and outcome.finding:
+            doubts = _about_result(truth.doubts, outcome.finding.result)
+            outcome = Outcome(rule.id, "unknown", UNCERTAIN, doubts)
+        if outcome.result == "unknown":
+            return _about_rule(outcome, rule)
         return _with_notes(outcome, outcome.finding, ctx) if outcome.finding else outcome
     except Exception as error:  # law 1: a rule that fails leaves *unknown* behind and never takes others down
         return _failed(rule, error)
+
+
+def _about_result(doubts: tuple[Doubt, ...], result: Measurement | None) -> tuple[Doubt, ...]:
+    """Doubts about the form of a drug, told of the result that would matter in the form in question."""
+    if result is None:
+        return doubts
+    return tuple(Doubt(ROUTE_UNKNOWN_RESULT, result.marker, {**doubt.values, "result": result}) for doubt in doubts)
+
+
+def _about_rule(outcome: Outcome, rule: Rule) -> Outcome:
+    """The same with doubts about the form of a drug told of this rule."""
+    doubts = tuple(
+        Doubt(doubt.message, doubt.area, {**doubt.values, "title": rule.title})
+        if doubt.message == ROUTE_UNKNOWN
+        else doubt
+        for doubt in outcome.doubts
+    )
+    return outcome if doubts == outcome.doubts else msgspec.structs.replace(outcome, doubts=doubts)
 
 
 def _with_notes(outcome: Outcome, finding: Finding, ctx: Context) -> Outcome:

@@ -14,6 +14,10 @@ from cds_service.knowledge.model import Indicator, Rule
 
 Fact = Measurement | Therapy | Condition | Draft | Order | Procedure
 Result = Literal["finding", "fine", "unknown", "not applicable", "suppressed", "snoozed", "silent"]
+ROUTE_UNKNOWN = "route_unknown"
+"""Message of the doubt about a drug that is there, but in which form is not known."""
+ROUTE_UNKNOWN_RESULT = "route_unknown_result"
+"""The same of a result that would matter in one form of the drug."""
 RANK: Mapping[str, int] = {"critical": 0, "warning": 1, "info": 2}
 """Indicators, the most urgent first."""
 

@@ -7,18 +7,18 @@ the doubts that keep it open; `all`, `any` and `not` combine them as Kleene logi
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import date
 from decimal import Decimal
 from typing import Any
 
-from cds_service.chart import Condition, Draft, Measurement, Therapy
+from cds_service.chart import Condition, Draft, Form, Measurement, Therapy
 from cds_service.knowledge.kept import Kept
 from cds_service.knowledge.model import Indicator, Rule
 from cds_service.rules import samples
 from cds_service.rules.compare import passes
 from cds_service.rules.context import Context, months_before, names
-from cds_service.rules.outcome import Doubt, Fact
+from cds_service.rules.outcome import ROUTE_UNKNOWN, Doubt, Fact
 from cds_service.rules.questions import NO, YES, Questions, Truth
 
 
@@ -46,19 +46,41 @@ def _therapy(spec: Any, ctx: Context) -> Truth:
     keys: frozenset[str] = spec["key"]
     if keys.isdisjoint(ctx.possible):
         return NO
-    courses = ctx.courses(keys, STATES[spec.get("state", "current")])
-    found = tuple([course for course in courses if _course_fits(course, spec, ctx)])
+    state = STATES[spec.get("state", "current")]
+    courses = [course for course in ctx.courses(keys, state) if _course_fits(course, spec, ctx)]
+    found = tuple([course for course in courses if _form_fits(course.form, spec)])
     if found:
         return Truth(True, found)
-    doubts = ctx.doubts("medications")
+    doubts = _routes_unknown(courses, spec)
+    if state:
+        perhaps = [c for c in ctx.courses(keys, current=False) if c.unsure and _course_fits(c, spec, ctx)]
+        doubts += tuple(_unsure(course) for course in perhaps if _form_fits(course.form, spec) is not False)
+    doubts += ctx.doubts("medications")
     return Truth(None, (), doubts) if doubts else NO
 
 
+def _form_fits(form: Form, spec: Any) -> bool | None:
+    """None: the rule asks for a form, and which one it is stands nowhere in the chart."""
+    if "form" in spec and form not in spec["form"]:
+        return None if form == "unknown" else False
+    return "not_form" not in spec or form not in spec["not_form"]
+
+
+def _routes_unknown(given: Sequence[Therapy | Draft], spec: Any) -> tuple[Doubt, ...]:
+    """A doubt for each of those that have the form in question for all that is known."""
+    return tuple(
+        Doubt(ROUTE_UNKNOWN, "medications", {"name": one.agent})
+        for one in given
+        if _form_fits(one.form, spec) is None
+    )
+
+
+def _unsure(course: Therapy) -> Doubt:
+    return Doubt("therapy_unsure", "medications", {"name": course.agent, "day": course.given[0].day})
+
+
 def _course_fits(course: Therapy, spec: Any, ctx: Context) -> bool:
-    if "form" in spec and course.form not in spec["form"]:
-        return False
-    if "not_form" in spec and course.form in spec["not_form"]:
-        return False
+    """All but the form."""
     if "agent" in spec and course.agent not in spec["agent"]:
         return False
     if spec.get("systemic") and ctx.acts_locally(course):
@@ -84,24 +106,39 @@ def _draft(spec: Any, ctx: Context) -> Truth:
     drafts = (
         ctx.selected(keys) if spec.get("selected", True) else tuple(d for d in ctx.chart.drafts if d.key in keys)
     )
-    if "form" in spec:
-        drafts = tuple(d for d in drafts if d.form in spec["form"])
     if "agent" in spec:
         drafts = tuple(d for d in drafts if d.agent in spec["agent"])
-    if "not_form" in spec:
-        drafts = tuple(d for d in drafts if d.form not in spec["not_form"])
     if spec.get("systemic"):
         drafts = tuple(d for d in drafts if not ctx.local(d.key, d.form, d.systemic))
-    if "new" in spec:
-        drafts = tuple(d for d in drafts if _is_new(d, ctx) is spec["new"])
-    return Truth(True, drafts) if drafts else NO
+    open_ = [(draft, doubts) for draft in drafts if (doubts := _draft_doubts(draft, spec, ctx)) is not None]
+    found = tuple([draft for draft, doubts in open_ if not doubts])
+    if found or not open_:
+        return Truth(True, found) if found else NO
+    return Truth(None, (), tuple([doubt for _, doubts in open_ for doubt in doubts]))
 
 
-def _is_new(draft: Draft, ctx: Context) -> bool:
-    """No course of the same key is current; a local course is none of a systemic drug. Where the list of
-    medications is incomplete, none is assumed: the checks of a new start then run, and the gap is told."""
+def _draft_doubts(draft: Draft, spec: Any, ctx: Context) -> tuple[Doubt, ...] | None:
+    """Why it is not known whether form and newness fit; () if they do, None if they do not."""
+    if _form_fits(draft.form, spec) is False:
+        return None
+    doubts = _routes_unknown([draft], spec)
+    if "new" not in spec:
+        return doubts
+    before = _before(draft, ctx)
+    if any(course.current for course in before):
+        return None if spec["new"] else doubts
+    return (*doubts, *map(_unsure, before)) if spec["new"] or before else None
+
+
+def _before(draft: Draft, ctx: Context) -> list[Therapy]:
+    """Courses of the same key that go on, or may go on; a local course is none of a systemic drug.
+
+    A draft is new without one. Where the list of medications is incomplete, none is assumed: the checks of a new
+    start then run, and the gap is told.
+    """
     local = ctx.local(draft.key, draft.form, draft.systemic)
-    return not any(ctx.acts_locally(course) is local for course in ctx.courses(frozenset([draft.key])))
+    courses = ctx.courses(frozenset([draft.key]), current=None)
+    return [one for one in courses if (one.current or one.unsure) and ctx.acts_locally(one) is local]
 
 
 def _condition(spec: Any, ctx: Context) -> Truth:

@@ -16,7 +16,7 @@ from cds_service.knowledge.units import for_display
 from cds_service.rules.compare import passes
 from cds_service.rules.context import Context, names, supplies_on
 from cds_service.rules.lines import about_facts, about_result, newer_not_comparable
-from cds_service.rules.outcome import Doubt, Finding, Line, Outcome
+from cds_service.rules.outcome import ROUTE_UNKNOWN_RESULT, Doubt, Finding, Line, Outcome
 from cds_service.rules.predicates import urgency
 from cds_service.rules.questions import Truth
 
@@ -125,6 +125,9 @@ def _evaluate_one(rule: Rule, band: Band, truth: Truth, ctx: Context) -> Outcome
             doubts = (Doubt("comparator", marker, {"result": latest}), *doubts)
         why, values = _fine(value, limits)
         return Outcome(rule.id, "unknown" if doubts else "fine", why, doubts, values=values)
+    if course and latest.day and "product" in spec and _has_product(course, latest.day, spec["product"]) is None:
+        doubt = Doubt(ROUTE_UNKNOWN_RESULT, marker, {"name": course.agent, "result": latest})
+        return Outcome(rule.id, "unknown", "not known if it applies", (doubt, *doubts))
     limit = limits[answers.index(True)]
     lines = [
         *about_result(latest),
@@ -199,16 +202,18 @@ def out_of_scope(latest: Measurement, course: Therapy | None, spec: Mapping[str,
     if "to_day" in spec and day is not None and day > spec["to_day"]:
         return "sample of day {day}, rule up to day {to_day}"
     for word, wanted in (("product", True), ("not_product", False)):
-        if word in spec and _has_product(course, latest.day, spec[word]) is not wanted:
+        if word in spec and _has_product(course, latest.day, spec[word]) is (not wanted):
             return "other product at the time of the sample"
     return ""
 
 
-def _has_product(course: Therapy, day: date, spec: Mapping[str, Any]) -> bool:
-    return any(
-        supply.form in names(spec["form"]) and ("agent" not in spec or supply.agent in names(spec["agent"]))
-        for supply in supplies_on(course, day)
-    )
+def _has_product(course: Therapy, day: date, spec: Mapping[str, Any]) -> bool | None:
+    """None: one of the agents was taken, and it is not known in which form."""
+    supplies = supplies_on(course, day)
+    taken = [supply.form for supply in supplies if supply.agent in names(spec.get("agent", supply.agent))]
+    if any(form in names(spec["form"]) for form in taken):
+        return True
+    return None if "unknown" in taken else False
 
 
 def limits_of(spec: Mapping[str, Any], latest: Measurement | None, ctx: Context) -> list[Limit]:

@@ -24,7 +24,7 @@ def entries(facts: TherapyFacts, as_of: date, knowledge: Knowledge) -> Iterator[
 
     Each has a `word` for its id besides what FHIR knows. Raises ValueError for an unknown drug or a wrong date.
     """
-    starts = [facts.start, *facts.renewals]
+    starts = [] if facts.kind == "doses" else [facts.start, *facts.renewals]
     for index, start in enumerate(starts):
         newest = index == len(starts) - 1
         yield {

@@ -291,15 +291,93 @@ def test_a_dispense_dates_the_course_of_its_request(course, ehr):
     assert (found.start, found.current) == (day(150), True)
 
 
-@pytest.mark.parametrize(("status", "current"), [("completed", False), ("in-progress", True)])
-def test_an_administration(course, ehr, status, current):
-    given = {
-        **ehr.dispense(status=status),
-        "resourceType": "MedicationAdministration",
-        "effectiveDateTime": ago(20),
-    }
-    found = course(given)
-    assert (found.current, found.start) == (current, day(20))
+def dose(ehr, days, drug="Aveed", **elements):
+    """A dose that was given so many days ago."""
+    named = {"medicationCodeableConcept": {"text": drug}, "effectiveDateTime": ago(days), **elements}
+    return {**ehr.dispense(f"dose-{days}", **named), "resourceType": "MedicationAdministration"}
+
+
+# Undecanoate is given each 10 weeks, cypionate each fortnight, enanthate each week (2.1); a supply reaches one and
+# a half times its length (2.2): 105, 21 and 10 days. A pause of 90 days after its end breaks the course (0.4.7).
+@pytest.mark.parametrize(
+    ("drug", "days", "current", "unsure"),
+    [
+        ("Aveed", 105, True, False),
+        ("Aveed", 106, False, True),
+        ("Aveed", 160, False, True),
+        ("Aveed", 161, False, False),
+        ("testosterone cypionate", 21, True, False),
+        ("testosterone cypionate", 22, False, True),
+        ("testosterone cypionate", 104, False, True),
+        ("testosterone cypionate", 105, False, False),
+        ("testosterone enanthate", 10, True, False),
+        ("testosterone enanthate", 11, False, True),
+        ("Depo-Provera 150 mg", 0, False, True),  # an interval that the reference does not give
+        ("Depo-Provera 150 mg", 90, False, True),
+        ("Depo-Provera 150 mg", 91, False, False),
+        ("Testopel", 0, False, True),
+        ("Testopel", 395, False, True),
+        ("Testopel", 396, False, False),
+    ],
+)
+def test_how_long_a_dose_tells_of_a_therapy(course, ehr, drug, days, current, unsure):
+    found = course(dose(ehr, days, drug))
+    assert (found.current, found.unsure, found.start) == (current, unsure, day(days))
+    assert (found.end is None) is current
+
+
+def test_doses_in_their_interval_are_one_course(course, ehr):
+    found = course(*[dose(ehr, days) for days in (20, 90, 160, 230)])
+    assert (found.current, found.start) == (True, day(230))
+    assert [when.day for when in found.given] == [day(20), day(90), day(160), day(230)]
+
+
+def test_a_dose_that_is_being_given(course, ehr):
+    assert course(dose(ehr, 200, status="in-progress")).current
+
+
+def test_only_the_latest_course_may_go_on(courses, ehr):
+    found = courses(dose(ehr, 60, "Testopel"), dose(ehr, 200, "Testopel"))
+    assert [(each.start, each.unsure) for each in found] == [(day(60), True), (day(200), False)]
+
+
+def test_a_dose_on_a_prescription_is_of_its_course(course, ehr):
+    # 195 days lie between the two: the prescription goes on, and says since when and how much.
+    written = ehr.request(on=ago(200), dosageInstruction=[{"text": "100 mg weekly"}])
+    found = course(written, dose(ehr, 5, "testosterone cypionate", dosage={"text": "given IM"}))
+    assert (found.current, found.start, found.dose_changed) == (True, day(200), None)
+    assert found.supplies[0].dose_text == "100 mg weekly"
+
+
+def test_a_dose_does_not_take_a_prescription_off_hold(course, ehr):
+    found = course(ehr.request(on=ago(30), status="on-hold"), dose(ehr, 5, "testosterone cypionate"))
+    assert (found.current, found.on_hold) == (True, True)
+
+
+@pytest.mark.parametrize(("stopped", "unsure"), [(59, False), (60, False), (61, True)])
+def test_a_therapy_that_was_stopped_after_its_last_dose_does_not_go_on(course, ehr, stopped, unsure):
+    over = {"dispenseRequest": {"validityPeriod": {"end": ago(stopped)}}}
+    order = ehr.request(on=ago(100), status="stopped", medicationCodeableConcept={"text": "Testopel"}, **over)
+    found = course(order, dose(ehr, 60, "Testopel"))
+    assert (found.current, found.unsure) == (False, unsure)
+
+
+@pytest.mark.parametrize("days", [-1, -10])
+def test_what_begins_after_today_is_not_yet_a_therapy(read, ehr, days):
+    records = [ehr.request(on=ago(days)), dose(ehr, days), ehr.dispense(whenHandedOver=ago(days))]
+    chart = read(medications=records)
+    assert not chart.therapies
+    told = [(r.reason, r.tell, r.covers) for r in chart.refused]
+    assert told == [("not_begun", True, {"medications"})] * len(records)
+
+
+def test_what_begins_today_is_a_therapy(course, ehr):
+    assert course(ehr.request(on=ago(0))).current
+
+
+def test_another_drug_that_begins_after_today_is_not_told(refused, ehr):
+    aspirin = ehr.request(on=ago(-10), medicationCodeableConcept={"text": "aspirin"})
+    assert not refused(medications=[aspirin]).tell
 
 
 def test_a_dispense_without_a_date_is_told(read, ehr):

@@ -261,9 +261,41 @@ def test_nebido_is_the_long_acting_injection(therapy):
         (concept((RXNORM, "10379")), None, "unknown"),
         ({"text": "Vivelle 0.1"}, None, "patch"),
         ({"text": "Nebido 1000 mg/4 mL"}, None, "injection"),
+        ({"text": "estradiol 1 mg tab"}, None, "oral"),
+        ({"text": "Estradiol 2 MG Caps"}, None, "oral"),
+        ({"text": "estradiol tablature"}, None, "unknown"),
+        ({"text": "estradiol 0.01 % VA crea"}, None, "vaginal"),
+        ({"text": "estradiol 10 mcg VA tabs"}, None, "vaginal"),
+        ({"text": "estradiol 1 mg tablet, VA formulary"}, None, "oral"),
+        ({"text": "estradiol valerate 20 mg/mL inj"}, None, "injection"),
+        ({"text": "estradiol valerate 20 mg/mL vial"}, None, "injection"),
+        ({"text": "estradiol"}, {"text": "VA"}, "vaginal"),
         ({"text": "Testogel 16.2 mg/g"}, None, "topical"),
         ({"text": "Tostran 2 %"}, None, "topical"),
     ],
 )  # fmt: skip
 def test_the_form(therapy, drug, route, form):
     assert therapy(drug, dosageInstruction=[{"route": route}] if route else None).form == form
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence", "form"),
+    [
+        ("estradiol 1 mg", "Take 1 tablet by mouth daily", "oral"),
+        ("estradiol 1 mg", "1 PO qd", "oral"),
+        ("estradiol 1 mg", "Take daily", "unknown"),
+        ("estradiol 1 mg", "Take daily; call for vaginal bleeding", "unknown"),  # it says not where it is put
+        ("estradiol 1 mg", "1 tablet by mouth or vaginally", "unknown"),
+        ("estradiol 10 mcg tab", "Insert 1 tab vaginally twice a week", "vaginal"),
+        ("estradiol 0.05 mg patch", "Apply to skin twice a week", "patch"),
+        ("estradiol valerate 20 mg/mL", "Inject 0.2 mL IM weekly", "injection"),
+        ("testosterone 1 %", "Apply to the skin of the shoulder", "topical"),
+    ],
+)
+def test_the_form_from_the_sentence_of_a_dosage(therapy, name, sentence, form):
+    assert therapy({"text": name}, dosageInstruction=[{"text": sentence}]).form == form
+
+
+def test_a_route_stands_before_the_sentence(therapy):
+    dosage = {"route": {"text": "vaginal"}, "text": "Take 1 tablet by mouth"}
+    assert therapy({"text": "estradiol"}, dosageInstruction=[dosage]).form == "vaginal"

@@ -116,6 +116,65 @@ def test_a_course(knowledge, spec, answer):
     assert ask(knowledge, {"therapy": spec}, therapies=courses).holds is answer
 
 
+@pytest.mark.parametrize(
+    ("spec", "answer"),
+    [
+        ({"form": "injection"}, OPEN),
+        ({"form": ["oral", "patch"]}, OPEN),
+        ({"not_form": "oral"}, YES),
+        ({"systemic": True}, YES),
+        ({"form": "oral", "agent": "testosterone"}, NO),  # nothing else may speak against it
+        ({"form": "oral", "to_day": 99}, NO),
+    ],
+)
+def test_of_an_unknown_form_any_may_be_asked(knowledge, spec, answer):
+    tree = {"therapy": {"key": "TESTOSTERONE", **spec}}
+    truth = ask(knowledge, tree, therapies=[course(form="unknown", start=100)])
+    assert truth.holds is answer
+    assert [doubt.message for doubt in truth.doubts] == (["route_unknown"] if answer is OPEN else [])
+
+
+def test_a_course_in_the_form_in_question_leaves_no_doubt(knowledge):
+    courses = [course(form="unknown", start=100), course(form="oral", start=100)]
+    assert ask(knowledge, {"therapy": {"key": "TESTOSTERONE", "form": "oral"}}, therapies=courses).holds is YES
+
+
+@pytest.mark.parametrize(
+    ("spec", "answer"),
+    [
+        ({}, OPEN),
+        ({"form": "injection"}, OPEN),
+        ({"form": "oral"}, NO),
+        ({"state": "past"}, YES),
+        ({"state": "any"}, YES),
+    ],
+)
+def test_a_course_that_may_go_on(knowledge, spec, answer):
+    perhaps = course(start=60, end=0, unsure=True, given=(when(60),))
+    truth = ask(knowledge, {"therapy": {"key": "TESTOSTERONE", **spec}}, therapies=[perhaps])
+    assert truth.holds is answer
+    assert [doubt.message for doubt in truth.doubts] == (["therapy_unsure"] if answer is OPEN else [])
+
+
+@pytest.mark.parametrize(
+    ("before", "answer"),
+    [
+        ({"end": 0, "unsure": True, "given": (when(60),)}, OPEN),
+        ({"end": 0}, YES),
+        ({}, NO),
+    ],
+)
+def test_a_draft_is_new_where_nothing_of_the_kind_may_go_on(knowledge, before, answer):
+    spec = {"draft": {"key": "TESTOSTERONE", "new": True}}
+    assert ask(knowledge, spec, drafts=[draft()], therapies=[course(start=60, **before)]).holds is answer
+
+
+@pytest.mark.parametrize(("form", "answer"), [("oral", YES), ("unknown", OPEN), ("patch", NO)])
+def test_a_draft_of_unknown_form(knowledge, form, answer):
+    spec = {"draft": {"key": "ESTRADIOL", "form": "oral", "systemic": True}}
+    assert ask(knowledge, spec, drafts=[draft("ESTRADIOL", form=form)]).holds is answer
+
+
 @pytest.mark.parametrize(("spec", "answer"), [({"from_day": 60}, YES), ({"to_day": 365}, NO), ({}, YES)])
 def test_of_an_unknown_start_a_least_day_is_reached_and_a_last_day_is_over(knowledge, spec, answer):
     tree = {"therapy": {"key": "TESTOSTERONE", **spec}}
