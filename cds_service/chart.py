@@ -95,7 +95,6 @@ class Measurement(msgspec.Struct, frozen=True, gc=False):
     specimen: str = ""
     conflict: bool = False
     """True if another result of the same instant with another value was set aside (DQ-5)."""
-    performer: str = ""
 
     @property
     def day(self) -> date | None:

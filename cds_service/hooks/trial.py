@@ -140,7 +140,7 @@ def _finding(rule: Rule, values: Mapping[str, Any], knowledge: Knowledge, rich: 
 def _result(marker: str, knowledge: Knowledge) -> Measurement:
     unit = knowledge.markers[marker].unit
     return Measurement(
-        marker, Decimal("1234.5"), _when(), "final", "Observation/sample", "1-8", ">", "1234.5", unit, performer="x"
+        marker, Decimal("1234.5"), _when(), "final", "Observation/sample", "1-8", ">", "1234.5", unit
     )
 
 

@@ -39,7 +39,6 @@ class Point(msgspec.Struct, frozen=True):
     """Canonical unit, display precision, without comparator; '' if the result has no place in a plot."""
     comparator: str
     reported: str
-    lab: str
     source: str
     status: str
     issued: bool = False
@@ -242,7 +241,6 @@ def _point(result: Measurement, ctx: Context, specs: Iterable[Any], words: Words
         value=display_text(known, result.value) if plotted and result.value is not None else "",
         comparator=result.comparator,
         reported=plain(reported(result)),
-        lab=plain(result.performer),
         source=result.source,
         status=result.status,
         issued=bool(result.when and result.when.issued),

@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 
 import pytest
 from flask import request
-from playwright.sync_api import Browser, BrowserContext, Page, expect
+from playwright.sync_api import Browser, BrowserContext, Page, Route, expect
 from playwright.sync_api import Request as Asked
 
 from cds_service.app import create_app
@@ -190,6 +190,49 @@ def test_reload_and_another_span_of_time_need_no_new_sign_in(seen: Seen, service
     assert page.locator("#HCT a.mark").count() == 2
     assert len([one for one in ehr.asked if one.path == "/authorize"]) == 1
     assert seen.faults == []
+
+
+def test_of_two_spans_of_time_the_last_chosen_is_drawn(seen: Seen, service: Service, ehr: Ehr) -> None:
+    page = launch(seen, service, ehr)
+    drawn(page)
+    held: list[Route] = []
+    page.route("**/smart/view", lambda route: route.fallback() if held else held.append(route))
+    years = page.get_by_label("Time shown")
+    years.select_option("1")
+    with page.expect_response("**/smart/view"):
+        years.select_option("all")
+    expect(page.locator("#HCT a.mark")).to_have_count(9)
+    with page.expect_event("requestfinished", lambda request: request == held[0].request):
+        held[0].continue_()
+    page.evaluate("fetch(location.href).then((answer) => answer.text())")
+    expect(page.locator("#HCT a.mark")).to_have_count(9)
+    assert seen.faults == []
+
+
+def test_a_span_of_time_that_was_given_up_and_one_that_comes_after_a_fault(
+    seen: Seen, service: Service, ehr: Ehr
+) -> None:
+    """Without the check of the console: the browser itself complains of answers that fail."""
+    page = launch(seen, service, ehr)
+    drawn(page)
+    held: list[Route] = []
+    page.route("**/smart/view", lambda route: route.fallback() if held else held.append(route))
+    years = page.get_by_label("Time shown")
+    years.select_option("1")
+    with page.expect_response("**/smart/view"):
+        years.select_option("all")
+    expect(page.locator("#HCT a.mark")).to_have_count(9)
+    with page.expect_event("requestfailed", lambda request: request == held[0].request):
+        held[0].abort()
+    page.evaluate("fetch(location.href).then((answer) => answer.text())")
+    expect(page.locator("#status")).to_be_hidden()
+    page.unroute("**/smart/view")
+    page.route("**/smart/view", lambda route: route.fulfill(status=500))
+    years.select_option("1")
+    expect(page.get_by_role("status")).to_contain_text("could not be drawn")
+    page.unroute("**/smart/view")
+    years.select_option("all")
+    expect(page.locator("#status")).to_be_hidden()
 
 
 def test_the_marker_of_the_card_is_shown_first(seen: Seen, service: Service, ehr: Ehr) -> None:

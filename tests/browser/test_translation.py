@@ -4,9 +4,11 @@ numbers that scripts write follow the locale."""
 from __future__ import annotations
 
 import io
+import json
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
@@ -15,8 +17,7 @@ from cds_service.app import create_app, knowledge_of
 from cds_service.knowledge.model import Knowledge
 from cds_service.scenarios.workbench import TOOLS
 from cds_service.settings import Settings
-from tests.browser.conftest import serve
-from tests.browser.test_workbench import settled
+from tests.browser.conftest import serve, settled
 from tests.pseudo import exempt, left_over, write_site
 from tests.test_translation import charted
 
@@ -74,6 +75,30 @@ def test_nothing_is_left_untranslated(page: Page, knowledge: Knowledge) -> None:
     kept = exempt(knowledge) | charted(example.request) | DATA
     text = re.sub(r"`[^`]*`", "·", page.evaluate(VISIBLE))  # names of rows
     assert left_over(text, kept | {BY_THE_BROWSER}) == []
+
+
+@pytest.mark.parametrize(
+    "spoilt",
+    [
+        {"hook": "order-review"},
+        {"hook": "order-sign", "context": {"patientId": "p", "draftOrders": {"entry": [{}]}}},
+    ],
+    ids=["hook", "drafts"],
+)
+def test_what_cannot_be_opened_is_told_in_the_language(page: Page, spoilt: dict[str, Any]) -> None:
+    page.locator("#sources [data-source=bundle]").click()
+    page.locator("#bundle").fill(json.dumps({"context": {"patientId": "p"}, "prefetch": {}} | spoilt))
+    page.locator("[data-form=bundle] button.first").click()
+    told = page.locator("#who-problem")
+    expect(told).to_be_visible()
+    assert left_over(told.text_content() or "", frozenset({"order-review"})) == []
+
+
+def test_a_dismissed_card_leaves_words_of_the_language(page: Page, knowledge: Knowledge) -> None:
+    page.route("**/feedback", lambda route: route.fulfill(status=200))  # the other tests share the records
+    page.locator(".card .foot > button:not([aria-expanded])").click()
+    expect(page.locator("#cards .none")).to_be_visible()
+    assert left_over(page.locator("#cards").text_content() or "", exempt(knowledge)) == []
 
 
 def test_dates_and_numbers_follow_the_locale(page: Page) -> None:

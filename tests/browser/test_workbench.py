@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -15,77 +13,19 @@ from flask import Flask, Response
 from playwright.sync_api import Browser, Page, Route, expect
 from sqlalchemy import func, select
 
-from cds_service.app import create_app
-from cds_service.feedback.store import Store, memory
+from cds_service.feedback.store import Store
 from cds_service.feedback.tables import CALLS, FEEDBACK
 from cds_service.knowledge.model import Knowledge
 from cds_service.scenarios.build import Records, build
 from cds_service.scenarios.bundles import example_cases, transaction
 from cds_service.scenarios.request import encode
-from cds_service.scenarios.workbench import TOOLS
-from cds_service.settings import Settings
-from tests.browser.conftest import serve
+from tests.browser.conftest import NOW, serve, settled
 
 pytestmark = pytest.mark.browser
 
-# 23:30 UTC on the 15th is the 16th in Kolkata, and the 15th for the browser, which runs in UTC.
-NOW = datetime(2026, 3, 15, 23, 30, tzinfo=UTC)
 TODAY = "2026-03-16"
 AXE = (Path(__file__).parent / "vendor" / "axe.min.js").read_text("utf-8")
 WIDTHS = (320, 768, 1280)
-
-expect.set_options(timeout=20_000)  # several browsers may share few cores
-
-
-@pytest.fixture
-def bench_store() -> Store:
-    """The records of the service: each test has its own, for a word of one would silence the cards of another."""
-    return memory()
-
-
-@pytest.fixture
-def address(knowledge: Knowledge, bench_store: Store) -> Iterator[str]:
-    """The service with its workbench."""
-    settings = Settings(time_zone="Asia/Kolkata", smart_client_id="chart-page")
-    yield from serve(
-        create_app(
-            settings, knowledge=knowledge, clock=lambda: NOW, log=io.StringIO(), tools=TOOLS, store=bench_store
-        )
-    )
-
-
-@pytest.fixture
-def open_bench(browser: Browser, address: str) -> Iterator[Callable[..., Page]]:
-    """Opens the workbench on an example. Fails in the end if the console complained or another host was asked."""
-    faults: list[str] = []
-    hosts: set[str] = set()
-    opened: list[Page] = []
-
-    def open_on(example: str = "", width: int = 1280, scheme: Any = "light") -> Page:
-        page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
-        page.on("pageerror", lambda error: faults.append(str(error)))
-        page.on(
-            "console", lambda message: faults.append(message.text) if message.type in ("error", "warning") else None
-        )
-        page.on("request", lambda request: hosts.add(urlsplit(request.url).hostname or ""))
-        opened.append(page)
-        page.goto(address)
-        settled(page)
-        if example:
-            page.get_by_label("Example patient").select_option(example)
-            settled(page)
-        return page
-
-    yield open_on
-    for page in opened:
-        page.close()
-    assert faults == []
-    assert hosts <= {"127.0.0.1"}
-
-
-def settled(page: Page) -> None:
-    """Wait until the last call was answered and explained."""
-    expect(page.locator("#answer[aria-busy=false]")).to_be_visible(timeout=60_000)
 
 
 def go_to(page: Page, day: str) -> None:

@@ -248,9 +248,9 @@ def test_gaps_are_told_once_and_with_their_marker(data):
 
 
 def test_text_of_others_comes_out_as_it_is(data):
-    hostile = "<b>Lab_1</b> [x](http://example.org)"
-    point = series(data(on_testosterone(measurement("HCT", "45.0", 5, performer=hostile))), "HCT").points[0]
-    assert point.lab == hostile
+    hostile = "<b>45</b> [x](http://example.org)"
+    point = series(data(on_testosterone(measurement("HCT", "45.0", 5, reported=hostile))), "HCT").points[0]
+    assert point.reported == hostile
 
 
 def test_no_name_and_no_id_of_the_patient(data):

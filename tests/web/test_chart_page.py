@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from datetime import UTC, datetime
 from html import unescape
 from typing import Any
@@ -41,6 +42,17 @@ def test_an_example_with_its_critical_finding(page: FlaskClient) -> None:
     assert "mark above critical" in plot
     assert "reported as 0.552 L/L; above 54 % (HCT-1, Critical)" in plot
     assert '<tr id="HCT-3" class="critical">' in text
+
+
+def test_the_table_of_values_tells_only_what_was_read(page: FlaskClient) -> None:
+    """Who performed a test is not read; a column for it could only be untrue."""
+    table = page.get("/chart?patient=hematocrit-high").text.split("<table>")[1].split("</table>")[0]
+    columns = re.findall(r'<th scope="col">(.*?)</th>', table)
+    assert columns == ["Date", "Result", "As reported", "Against the limits", "Remarks"]
+    rows = [row for row in table.split("<tr ")[1:] if 'scope="row"' in row]
+    assert len(rows) > 3
+    assert {row.count("<td>") + 1 for row in rows} == {len(columns)}
+    assert "not stated" not in table
 
 
 def test_time_moves_and_tests_become_due(page: FlaskClient) -> None:

@@ -102,18 +102,30 @@ function body(patient, pages, years) {
 
 const policy = globalThis.trustedTypes?.createPolicy("chart", { createHTML: (text) => text }) ?? { createHTML: (text) => text };
 
-async function show(patient, pages, years) {
+async function view(patient, pages, years) {
   const answer = await fetch(`${told.url}/view`, {
     method: "POST",
     headers: { "Content-Type": "application/json", Accept: "text/html" },
     body: body(patient, pages, years),
   });
   if (!answer.ok) throw new Told(words.not_drawn);
+  return answer.text();
+}
+
+let shows = 0; // how many were begun; what an earlier one brings is not shown
+
+async function show(patient, pages, years) {
+  shows += 1;
+  const mine = shows;
+  const asked = view(patient, pages, years);
+  await Promise.allSettled([asked]);
+  if (mine !== shows) return;
   // The page of our own service, in which everything from elsewhere is escaped.
-  const drawn = new DOMParser().parseFromString(policy.createHTML(await answer.text()), "text/html");
+  const drawn = new DOMParser().parseFromString(policy.createHTML(await asked), "text/html");
   const chart = document.getElementById("chart");
   chart.replaceChildren(...drawn.body.childNodes);
   enliven(chart);
+  say("");
 }
 
 /** Who this is, for an EHR that does not say so itself around the page. Stays in the browser. */
@@ -142,7 +154,6 @@ run(async () => {
   if (begun.banner) introduce(pages.patient?.[0]);
   await show(begun.patient, pages, years.value);
   form.hidden = false;
-  say("");
   const plot = askedFor(begun.appContext);
   plot?.classList.add("asked");
   plot?.scrollIntoView();

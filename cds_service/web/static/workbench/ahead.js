@@ -6,7 +6,8 @@ const WEEKS = 53;
 
 let run = 0;
 
-// Forget what was found; it was about another chart or day.
+// Forget what was found: it was about another chart, or about this one before an order or a word about a card. Another
+// day leaves it, for it names the day that it starts from and is walked along.
 export function forgetAhead() {
   run += 1;
   fill(byId('ahead-told'));

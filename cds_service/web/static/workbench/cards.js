@@ -10,9 +10,10 @@ export function showCards(cards, act) {
   fill(byId('cards'), cards.map((card, place) => cardOf(card, `card-${place}`, act)));
 }
 
-export function showNone() {
+// `dismissed`: there were cards, and the user has put them away.
+export function showNone(dismissed) {
   fill(byId('cards'), h('div', {class: 'panel none'}, h('p', {class: 'strong'}, icon('none'), ' ', say('no_cards')),
-    h('p', {class: 'quiet'}, say('no_cards_note'))));
+    h('p', {class: 'quiet'}, say(dismissed ? 'dismissed_note' : 'no_cards_note'))));
 }
 
 // An answer that is no card: the status, and what the OperationOutcome says.

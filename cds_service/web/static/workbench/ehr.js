@@ -32,7 +32,9 @@ export function fromPasted(value, templates) {
 // The chart in a ready hook request.
 export function fromRequest(request) {
   const {patientId, draftOrders, selections} = request.context;
-  const drafts = (draftOrders?.entry ?? []).map(({resource}) => ({
+  const entries = draftOrders?.entry ?? [];
+  if (!Array.isArray(entries) || !entries.every((entry) => isPlain(entry?.resource))) throw new ChartError('bad_drafts');
+  const drafts = entries.map(({resource}) => ({
     resource, selected: !selections || selections.includes(reference(resource)),
   }));
   return chart(patientId, request.prefetch ?? {}, {drafts});

@@ -3,7 +3,7 @@ import {forgetAhead, lookAhead} from './ahead.js';
 import {showCards, showNone, showRefusal} from './cards.js';
 import {showBanner, showChart} from './chart.js';
 import {courseOf} from './course.js';
-import {byId, say, told, written} from './dom.js';
+import {byId, fill, say, told, written} from './dom.js';
 import * as ehr from './ehr.js';
 import {parse} from './json.js';
 import {listDrugs, showOrders} from './orders.js';
@@ -14,7 +14,10 @@ import {showFeedback, showWire} from './wire.js';
 const HERE = document.baseURI;
 const services = {}; // hook -> {id, prefetch}
 const sitting = {
-  id: crypto.randomUUID(), chart: null, hook: 'patient-view', cards: [], feedback: [], calls: 0,
+  id: crypto.randomUUID(), chart: null, hook: 'patient-view', cards: [], status: '', feedback: [],
+  calls: 0, // how many were begun; what an earlier one brings is not shown
+  opens: 0, // the same for charts
+  opened: 0, // which of them brought the chart that is open
   walked: false, // feedback was given on a day before today, which the records of the service do not hold
 };
 
@@ -55,39 +58,54 @@ async function call(note = '', focus = false) {
   if (!sitting.chart) return;
   sitting.calls += 1;
   const mine = sitting.calls;
-  busy(true);
+  busy('call', true);
+  try {
+    await ask(() => mine === sitting.calls, note, focus);
+  } finally {
+    if (mine === sitting.calls) busy('call', false);
+  }
+}
+
+async function ask(isLast, note, focus) {
   showActs();
   showOrders(sitting.chart, orderActs);
   const {request, left, answer} = await callOn(time.day, sitting.hook);
-  if (mine !== sitting.calls) return;
+  if (!isLast()) return;
   sitting.cards = answer.ok ? answer.body?.cards ?? [] : [];
   draw(answer, note);
   showDay(left, sitting.walked);
   showWire(request, answer.body);
   if (focus) byId('cards-title').focus();
   const why = await send('workbench/explain', {as_of: time.day, request, sitting: sitting.id}).catch(lost);
-  if (mine !== sitting.calls) return;
+  if (!isLast()) return;
   const explanation = why.ok ? why.body : null;
   showBanner(sitting.chart, explanation, course());
   showChart(sitting.chart, explanation);
   showRules(explanation);
-  busy(false);
 }
 
 // The way to the chart page of this patient on this day.
 const course = (marker = '') => courseOf(sitting.chart, time.day, marker);
 
-const busy = (is) => byId('answer').setAttribute('aria-busy', String(is));
+// Busy while a chart is read, and until a call is answered and explained.
+const underWay = {open: false, call: false};
 
-function draw(answer, note = '') {
+function busy(what, is) {
+  underWay[what] = is;
+  byId('answer').setAttribute('aria-busy', String(underWay.open || underWay.call));
+}
+
+// `dismissed`: the answer was drawn before, and the user has put a card away since.
+function draw(answer, note = '', dismissed = false) {
   const n = sitting.cards.length;
   if (!answer.ok) showRefusal(answer.status, answer.body);
-  else if (n === 0) showNone();
+  else if (n === 0) showNone(dismissed);
   else showCards(sitting.cards, cardActs);
   const counts = ['critical', 'warning', 'info'].map((word) => [word, sitting.cards.filter(({indicator}) => indicator === word).length])
     .filter(([, count]) => count).map(([word, count]) => `${count} ${say(word).toLowerCase()}`).join(', ');
   const counted = answer.ok ? `${say('card_count', {n})}${counts ? ` (${counts})` : ''}` : say('refused', {status: answer.status});
-  byId('status').textContent = [note, counted, answer.ms ? say('answered', answer) : ''].filter(Boolean).join(' · ');
+  sitting.status = [note, counted, answer.ms ? say('answered', answer) : ''].filter(Boolean).join(' · ');
+  byId('status').textContent = sitting.status;
 }
 
 function showActs() {
@@ -97,28 +115,41 @@ function showActs() {
 // -- the chart
 
 async function open(load) {
+  sitting.opens += 1;
+  const mine = sitting.opens;
   const problem = byId('who-problem');
-  const before = byId('status').textContent;
   const tell = (word, values) => {
     problem.textContent = say(word, values);
     problem.hidden = false;
   };
   problem.hidden = true;
-  busy(true);
+  busy('open', true);
   try {
     const [chart, hook] = await load();
+    if (mine !== sitting.opens) return;
+    if (!Object.keys(services).includes(hook)) throw new ehr.ChartError('no_such_hook', {hook});
+    showBanner(chart, null, courseOf(chart, time.day)); // first: where it throws, the chart before stays whole
+    Object.assign(sitting, {chart, hook, cards: [], status: '', opened: mine});
+    showNothing();
     if (chart.unread) tell('server_unread', {error: chart.unread});
-    Object.assign(sitting, {chart, hook, cards: []});
-    forgetAhead();
-    showBanner(chart, null, course());
     await call();
   } catch (error) {
-    busy(false);
-    if (!(error instanceof ehr.ChartError)) throw error;
-    byId('status').textContent = before;
-    tell(error.word, error.values);
-    if (sitting.chart) problem.append(` ${say('still_open')}`);
+    if (mine !== sitting.opens) return;
+    byId('status').textContent = sitting.status;
+    if (error instanceof ehr.ChartError) tell(error.word, error.values);
+    else tell('not_opened', {error: error.message});
+    if (sitting.chart && sitting.opened !== mine) problem.append(` ${say('still_open')}`);
+  } finally {
+    if (mine === sitting.opens) busy('open', false);
   }
+}
+
+// Until the service has answered, nothing of the chart before stands beside the new one.
+function showNothing() {
+  for (const place of ['cards', 'chart', 'wire']) fill(byId(place));
+  showRules(null);
+  forgetAhead();
+  byId('status').textContent = say('reading');
 }
 
 async function openExample() {
@@ -154,6 +185,7 @@ const orderActs = {
   },
   remove(draft) {
     sitting.chart.drafts = sitting.chart.drafts.filter((each) => each !== draft);
+    forgetAhead();
     if (!sitting.chart.drafts.length) sitting.hook = 'patient-view';
     call('', true);
   },
@@ -171,6 +203,7 @@ function draftDrug(event) {
   if (!drug || !sitting.chart) return;
   const resource = ehr.medicationRequest(drug, told.rxnorm, sitting.chart.patientId, time.day);
   sitting.chart.drafts.push(ehr.draft(resource));
+  forgetAhead();
   sitting.hook = 'order-select';
   byId('drug').value = '';
   call(say('drafted', {n: 1}));
@@ -192,23 +225,30 @@ function fire(hook) {
 
 const cardActs = {
   course,
-  async accept(card, suggestion) {
+  accept(card, suggestion) {
     const note = apply(suggestion.actions ?? []);
-    await report(card, {outcome: 'accepted', acceptedSuggestions: [{id: suggestion.uuid}]}, say('accepted'));
-    call(note, true);
+    reportAndCall(card, {outcome: 'accepted', acceptedSuggestions: [{id: suggestion.uuid}]}, say('accepted'), note);
   },
-  async override(card, reason, comment) {
+  override(card, reason, comment) {
     const overrideReason = {reason, ...(comment ? {userComment: comment} : {})};
-    await report(card, {outcome: 'overridden', overrideReason}, say('overridden_because', {reason: reason.display}));
-    call('', true);
+    reportAndCall(card, {outcome: 'overridden', overrideReason}, say('overridden_because', {reason: reason.display}));
   },
   async dismiss(card) {
     await report(card, {outcome: 'overridden'}, say('overridden'));
+    if (!sitting.cards.includes(card)) return; // of an answer before
     sitting.cards = sitting.cards.filter((each) => each !== card);
-    draw({ok: true}, say('dismissed', {n: 1}));
+    draw({ok: true}, say('dismissed', {n: 1}), true);
     byId('cards-title').focus();
   },
 };
+
+// A word about a card, then a call that knows of it; none if another chart was opened meanwhile. The focus stays where
+// it is if the user has gone on.
+async function reportAndCall(card, outcome, what, note = '') {
+  const {calls, opened} = sitting;
+  await report(card, outcome, what);
+  if (opened === sitting.opened) call(note, calls === sitting.calls);
+}
 
 // Do to the drafts what the actions of a suggestion say; what was done, in words.
 function apply(actions) {
@@ -233,6 +273,7 @@ async function report(card, outcome, what) {
   if (answer.ok && day < told.today) sitting.walked = true;
   sitting.feedback.unshift({summary: card.summary, what, day, kept, status: answer.status, ok: answer.ok});
   showFeedback(sitting.feedback);
+  forgetAhead();
 }
 
 // -- start
