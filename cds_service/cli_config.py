@@ -23,6 +23,7 @@ from cds_service.app import examined as examined_site
 from cds_service.app import knowledge_of, now_utc
 from cds_service.feedback.errors import DatabaseError, UnreachableError
 from cds_service.knowledge.review import warnings
+from cds_service.knowledge.silent import silent_rules
 from cds_service.knowledge.yaml_file import KnowledgeError
 from cds_service.metrics import FOLDER
 from cds_service.security.openness import openness
@@ -184,13 +185,14 @@ def _of_knowledge(settings: Settings, today: date) -> Iterator[Remark]:
     counts = f"{len(knowledge.rules)} rules in {len(knowledge.protocols)} protocols"
     yield Remark("ok", f"knowledge {knowledge.version}: {counts}{site}")
     yield from (Remark("warning", words) for words in warnings(knowledge, today))
-    rules = {rule.id for rule in knowledge.rules}
-    for rule in settings.silent_rules:
-        if rule not in rules:
-            yield Remark("error", f"silent.rules: {rule}: there is no such rule")
+    try:
+        silent = silent_rules(settings, knowledge)
+    except SettingsError as error:
+        yield from (Remark("error", problem) for problem in error.problems)
+        silent = frozenset()
     if settings.silent_all:
         yield Remark("warning", "silent.all: everything is judged and recorded, and no card is shown")
-    elif silent := rules & set(settings.silent_rules):
+    elif silent:
         yield Remark("ok", f"judged but not shown: {', '.join(sorted(silent))}")
 
 

@@ -90,9 +90,17 @@ def test_everything_that_is_wrong_is_told_at_once(run: Run, tmp_path: Path) -> N
 def test_rules_that_are_silent_have_to_exist(run: Run) -> None:
     code, lines = run('[silent]\nrules = ["HCT-1", "HCT-99"]')
     assert code == 2
-    assert of("error", lines) == ["silent.rules: HCT-99: there is no such rule"]
+    assert of("error", lines) == ["silent.rules: no rule is called 'HCT-99'"]
+    code, lines = run('[silent]\nrules = ["HCT-1"]')
+    assert code == 0
     assert "judged but not shown: HCT-1" in of("ok", lines)
-    assert run('[silent]\nrules = ["HCT-1"]')[0] == 0
+
+
+def test_a_rule_that_must_speak_is_told_as_the_service_tells_it(run: Run) -> None:
+    code, lines = run('[silent]\nrules = ["DQ-1"]')
+    assert code == 2
+    words = "silent.rules: DQ-1 tells what could not be judged and cannot be silent by itself"
+    assert of("error", lines) == [words]
 
 
 def test_every_mistake_of_the_overlay_is_told(run: Run, tmp_path: Path) -> None:

@@ -54,7 +54,7 @@ def load(
         knowledge = site_overlay.apply(knowledge, document, today, problems)
     if problems:
         raise KnowledgeError(problems)
-    return msgspec.structs.replace(knowledge, version=_version_at(knowledge, document, guideline))
+    return msgspec.structs.replace(knowledge, version=_version_at(knowledge, document, guideline, today))
 
 
 @cache
@@ -111,11 +111,10 @@ def version_of(folder: Path) -> str:
     return digest.hexdigest()[:_VERSION_DIGITS]
 
 
-def _version_at(knowledge: Knowledge, document: Document | None, guideline: str) -> str:
+def _version_at(knowledge: Knowledge, document: Document | None, guideline: str, today: date) -> str:
     """The version of the shipped files, and a hash over what the site makes of them if it does."""
     if not guideline and document is None:
         return knowledge.version
-    digest = hashlib.sha256(guideline.encode())
-    for change in site_overlay.in_force(knowledge.changes):
-        digest.update(f"\0{change.what}\0{change.here}".encode())
+    said = site_overlay.meaning(document, today) if document else []
+    digest = hashlib.sha256(msgspec.json.encode([guideline, said], order="deterministic"))
     return f"{knowledge.version}-{digest.hexdigest()[:_SITE_DIGITS]}"

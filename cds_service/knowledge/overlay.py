@@ -249,3 +249,12 @@ SECTIONS: Mapping[str, Callable[[Site, Entry, Any], None]] = {
 def in_force(changes: tuple[Change, ...]) -> tuple[Change, ...]:
     """The changes that hold."""
     return tuple(change for change in changes if not change.expired)
+
+
+def meaning(document: Document, today: date) -> list[dict[str, Any]]:
+    """What the changes in force say, without who, why and until when: each other word may judge otherwise."""
+    return [
+        {name: content for name, content in raw.items() if name in SECTIONS}
+        for raw in document.data["changes"]
+        if _holds(raw, today)
+    ]

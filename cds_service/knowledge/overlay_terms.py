@@ -7,7 +7,7 @@ another unit are refused.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -35,18 +35,23 @@ def _results(site: Site, entry: Entry, items: list[Mapping[str, Any]]) -> None:
             faults.append(("unit", f"a unit that converts for {marker.name} ({units}), not {raw['unit']!r}"))
         for name, expected in faults:
             site.refuse(entry, (*field, name), expected)
-        if not faults and site.note(entry, field, f"result code {'|'.join(key)}", "", raw["marker"]):
-            unit = raw.get("unit", "")
+        unit, traits = raw.get("unit", ""), sorted(raw.get("traits", ()))
+        here = _listed(raw["marker"], unit, *traits)
+        if not faults and site.note(entry, field, f"result code {'|'.join(key)}", "", here):
             site.part("codes")[key] = Code(
                 code=raw["code"],
                 marker=raw["marker"],
                 name=raw["name"],
-                traits=frozenset(raw.get("traits", ())),
+                traits=frozenset(traits),
                 unit=unit,
                 mark="site",
                 evidence=entry.who,
                 assumed_unit=unit,
             )
+
+
+def _listed(*words: str) -> str:
+    return ", ".join(word for word in words if word)
 
 
 def _code_faults(key: tuple[str, str], site: Site) -> Iterator[tuple[str, str]]:
@@ -118,7 +123,7 @@ def _named_drug(site: Site, entry: Entry, field: Field, raw: Mapping[str, Any]) 
         return
     if compiled["match"].search(""):
         site.refuse(entry, (*field, "match"), "expressions that do not match everything")
-    elif site.note(entry, field, f"drug words {', '.join(raw['match'])}", "", raw["key"]):
+    elif site.note(entry, field, f"drug words {', '.join(raw['match'])}", "", _meant([raw["key"]], raw)):
         hint = AgentHint(compiled["match"], raw["agent"], raw.get("form", "unknown"), raw.get("systemic", False))
         negative = compiled["unless"] if "unless" in raw else None
         # Before the shipped ones: what the site says of its own preparations is more exact.
@@ -146,7 +151,7 @@ def _coded_drug(site: Site, entry: Entry, field: Field, raw: Mapping[str, Any]) 
         expected = f"a code that is not known yet, not {code!r}"
     if expected:
         site.refuse(entry, (*field, "code"), expected)
-    elif site.note(entry, field, f"drug code {system}|{code}", "", ", ".join(raw["keys"]) or "starts nothing"):
+    elif site.note(entry, field, f"drug code {system}|{code}", "", _meant(raw["keys"], raw)):
         if system == RXNORM:
             site.part("products")[code] = product
         elif system == ATC:
@@ -154,6 +159,14 @@ def _coded_drug(site: Site, entry: Entry, field: Field, raw: Mapping[str, Any]) 
             site.put("atc", tuple(sorted(atc, key=lambda item: (-len(item[0]), item[0]))))
         else:
             site.part("local_drugs")[system, code] = product
+
+
+def _meant(keys: Sequence[str], raw: Mapping[str, Any]) -> str:
+    """What a drug of the site is: therapies, agent, form, and what its words must not be beside."""
+    unless = f"unless {', '.join(raw['unless'])}" if "unless" in raw else ""
+    systemic = "systemic" if raw.get("systemic", False) else ""
+    what = _listed(*keys, raw["agent"], raw.get("form", ""), systemic, unless)
+    return what if keys else f"starts nothing: {what}"
 
 
 def _routes(site: Site, entry: Entry, items: list[Mapping[str, Any]]) -> None:

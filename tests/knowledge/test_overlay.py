@@ -426,6 +426,53 @@ def test_the_version_tells_sites_apart(at_site: Callable[..., Knowledge], shippe
     assert all(version.startswith(shipped.version) for version in (one, other, ended))
 
 
+RESULT = "results: [{{system: 'urn:oid:1.2', code: TESTO, marker: TT, name: T, {}}}]"
+DRUG = "drugs: [{{system: 'urn:oid:1.3', code: T200, keys: [TESTOSTERONE], agent: {}}}]"
+WORDS = "drugs: [{{match: [testobrand], key: TESTOSTERONE, {}}}]"
+
+
+@pytest.mark.parametrize(
+    ("form", "contents", "shown"),
+    [
+        (RESULT, ("unit: ng/dL", "unit: nmol/L"), ("TT, ng/dL", "TT, nmol/L")),
+        (
+            DRUG,
+            ("testosterone cypionate, form: injection", "testosterone, form: topical"),
+            ("TESTOSTERONE, testosterone cypionate, injection", "TESTOSTERONE, testosterone, topical"),
+        ),
+        (
+            WORDS,
+            ("agent: testosterone", "agent: testosterone, systemic: true"),
+            ("TESTOSTERONE, testosterone", "TESTOSTERONE, testosterone, systemic"),
+        ),
+        (
+            WORDS,
+            ("agent: testosterone, unless: [cream]", "agent: testosterone, unless: [gel]"),
+            ("TESTOSTERONE, testosterone, unless cream", "TESTOSTERONE, testosterone, unless gel"),
+        ),
+    ],
+)
+def test_the_version_and_the_differences_tell_what_a_code_means(
+    at_site: Callable[..., Knowledge],
+    shipped: Knowledge,
+    form: str,
+    contents: tuple[str, str],
+    shown: tuple[str, str],
+) -> None:
+    one, other = (at_site(form.format(content)) for content in contents)
+    assert one.version != other.version
+    assert tuple(differences(shipped, site)[0].here for site in (one, other)) == shown
+
+
+def test_the_version_stays_while_the_meaning_does(write: Callable[[str], Path]) -> None:
+    """Who decided it, why and until when, and where it stands in the file, change no judgement."""
+    path = write('rules: {HCT-2: {limits: {above: "51.0"}}}')
+    version = load(overlay=path, today=TODAY).version
+    text = path.read_text(encoding="utf-8").replace("Drug committee", "Board").replace("October", "November")
+    path.write_text("# moved down\n" + text.replace(str(LAST), "2027-07-31"), encoding="utf-8")
+    assert load(overlay=path, today=TODAY).version == version
+
+
 # -- what it cannot do ---------------------------------------------------------------------------------
 
 
