@@ -67,7 +67,7 @@ wheel: $(DEV) ## build the wheel into dist/
 	@$(BIN)/python -m build --wheel --no-isolation --outdir dist
 
 docs: $(DEV) ## the documentation as a site, in site/
-	@$(BIN)/mkdocs build --quiet
+	@$(BIN)/mkdocs build --strict
 
 fuzz: $(DEV) ## a million spoilt bodies, and more calls made from the OpenAPI document
 	@$(BIN)/python -m tests.fuzz $(ARGS)

@@ -240,4 +240,6 @@ def _make_key(connection: Connection) -> None:
 
 def _reason(error: Exception) -> str:
     """What the driver says, without the statement and its values; no URL, which may hold a password."""
-    return str(getattr(error, "orig", None) or type(error).__name__).strip().splitlines()[0]
+    origin = getattr(error, "orig", None) or error
+    words = str(origin).strip() if origin is not error else ""
+    return words.splitlines()[0] if words else type(origin).__name__

@@ -5,7 +5,7 @@
     recorder.close()          at the end of the process: writes the rest
 
 While the database is locked, full or gone, records stay on the list and are tried again; when the list is full,
-further ones are counted and dropped.
+further ones are counted and dropped. So is a record that is at fault itself.
 """
 
 from __future__ import annotations
@@ -91,11 +91,12 @@ class Recorder:
     def __init__(self, engine: Engine, key: Callable[[], bytes]) -> None:
         """`key` gives that of the hashes; it raises DatabaseError."""
         self.report: Callable[[str, int], None] = lambda _event, _waiting: None
-        """Is told when records cannot be written and when they are again, with the number of those that wait."""
+        """Is told when records cannot be written and when they are again, and of one that never can be, with the
+        number of those that wait."""
         self.lost: Callable[[int], None] = lambda _number: None
         """Is told the number of records that were dropped."""
         self.dropped = 0
-        """Records that were not kept: the list was full, or the process ended while the database was gone."""
+        """Records that were not kept: at fault, or the list was full, or the process ended without the database."""
         self.failing = False
         """True while the database does not take what is written."""
         self._engine = engine
@@ -120,9 +121,14 @@ class Recorder:
         return True
 
     def drain(self) -> bool:
-        """Write what waits; False if the database did not take it."""
+        """Write what waits; False if the database did not take it.
+
+        A batch that is at fault itself is written one by one, and a record that is, is dropped: it would not get
+        better, and the others would wait behind it.
+        """
+        single = 0
         with self._turn:
-            while batch := list(islice(self._waiting, BATCH)):
+            while batch := list(islice(self._waiting, 1 if single else BATCH)):
                 try:
                     write(self._engine, self._key(), batch)
                 except (SQLAlchemyError, DatabaseError):
@@ -130,8 +136,15 @@ class Recorder:
                         self.failing = True
                         self.report("records cannot be written", len(self._waiting))
                     return False
+                except Exception:  # a fault of ours
+                    if len(batch) > 1:
+                        single = len(batch)
+                        continue
+                    self.drop(1)
+                    self.report("a record is at fault", len(self._waiting) - 1)
                 for _ in batch:
                     self._waiting.popleft()
+                single = max(0, single - 1)
                 if self.failing:
                     self.failing = False
                     self.report("records are written again", len(self._waiting))

@@ -6,10 +6,11 @@
       404              no service of that name
       408              the body did not arrive in time
       412              the data that the service needs could be had from no prefetch key
+      413              the body is too large
       415              not application/json, or a compressed body
       503              feedback that cannot be stored now
     RefusedError       401, raised by the gate (`access.py`)
-    HTTPException      raised by Flask: 404, 405, 413, …; told in the same form
+    HTTPException      raised by Flask: 404, 405, …; told in the same form
     anything else      500; the type and the place go to the log, nothing to the caller
 
 CDS Hooks 3.0, HTTP Status Codes: an answer other than 2xx should carry an OperationOutcome. No text here

@@ -53,6 +53,7 @@ class Probe:
         return self._good and not (thread is not None and thread.is_alive())
 
     def _ask(self) -> None:
+        self._good = False  # if the question cannot even be asked
         self._good = self._question()
 
 

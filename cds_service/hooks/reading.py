@@ -80,7 +80,9 @@ class Lately:
     def put(self, call: HookRequest, as_of: date, reading: Reading) -> None:
         """Keep a reading, and let the oldest go."""
         with self._lock:
-            self._readings[_name(call, as_of)] = reading
+            name = _name(call, as_of)
+            self._readings[name] = reading
+            self._readings.move_to_end(name)
             while len(self._readings) > self.MOST:
                 self._readings.popitem(last=False)
 

@@ -59,12 +59,6 @@ def to_canonical(marker: Marker, value: Decimal, ucum: str) -> Decimal:
     return _EXACT.add(_EXACT.multiply(value, factor), offset)
 
 
-def from_canonical(marker: Marker, value: Decimal, ucum: str) -> Decimal:
-    """The canonical value in another unit of the marker, to 200 digits. KeyError as in `to_canonical`."""
-    factor, offset = marker.factors[ucum]
-    return _EXACT.divide(_EXACT.subtract(value, offset), factor)
-
-
 def infer_unit(marker: Marker, value: Decimal) -> str:
     """The unit that a value without one must have had, '' if this marker or value allows no inference."""
     for guess in marker.infer:

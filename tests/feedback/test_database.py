@@ -15,6 +15,7 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, func, inspect, select, text
+from sqlalchemy.exc import OperationalError
 
 from cds_service.feedback import database, entries
 from cds_service.feedback.database import check, connect, patient_key, upgrade, writing
@@ -230,3 +231,17 @@ def test_a_locked_database_is_waited_for(tmp_path: Path):
     timer.join()
     other.close()
     engine.dispose()
+
+
+@pytest.mark.parametrize(
+    ("said", "told"), [("", "Error"), ("  \n", "Error"), ("disk I/O error\nmore", "disk I/O error")]
+)
+def test_a_driver_that_says_nothing_is_told_by_the_kind_of_its_error(
+    monkeypatch: pytest.MonkeyPatch, said: str, told: str
+):
+    def fail(_: Connection) -> str:
+        raise OperationalError("SELECT 1", {}, sqlite3.Error(said))
+
+    monkeypatch.setattr(database, "_revision", fail)
+    with pytest.raises(DatabaseError, match=rf"cannot be read \({told}\)$"):
+        check(connect("sqlite://"))

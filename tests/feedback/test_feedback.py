@@ -9,6 +9,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
 import pytest
 from flask.testing import FlaskClient
 from sqlalchemy import select, text
@@ -32,8 +33,8 @@ def send(client: FlaskClient, *entries: Any):
     return client.post(FEEDBACK_URL, json={"feedback": list(entries)})
 
 
-def a_card(client: FlaskClient, store: Store) -> dict[str, Any]:
-    """The card for tests that are due, shown to a user: testosterone undated, so the yearly tests."""
+def call_of(client: FlaskClient) -> dict[str, Any]:
+    """A call that is answered with tests that are due: testosterone undated, so the yearly tests."""
     patient = {"resourceType": "Patient", "id": "p1", "birthDate": "1970-05-01", "gender": "male"}
     order = {
         "resourceType": "MedicationRequest",
@@ -53,14 +54,18 @@ def a_card(client: FlaskClient, store: Store) -> dict[str, Any]:
     prefetch: dict[str, Any] = dict.fromkeys(keys, empty) | {"patient": patient}
     medications = next(key for key, query in keys.items() if query.startswith("MedicationRequest"))
     prefetch[medications] = {**empty, "entry": [{"resource": order}]}
-    call = {
+    return {
         "hook": "patient-view",
         "hookInstance": "f884bacc-b073-4de5-9cd6-06473b50f1c9",
         "fhirServer": "http://127.0.0.1:8081/fhir",
         "context": {"userId": "Practitioner/1", "patientId": "p1"},
         "prefetch": prefetch,
     }
-    cards = client.post(VIEW, json=call).get_json()["cards"]
+
+
+def a_card(client: FlaskClient, store: Store) -> dict[str, Any]:
+    """The card for tests that are due, shown to a user."""
+    cards = client.post(VIEW, json=call_of(client)).get_json()["cards"]
     assert store.recorder.drain()
     return next(card for card in cards if card.get("suggestions"))
 
@@ -284,6 +289,19 @@ def test_calls_are_answered_without_a_database_and_recorded_when_it_is_back(
         ("records cannot be written", 1),
         ("records are written again", 0),
     ]
+
+
+def test_a_record_at_fault_is_dropped_and_the_others_are_written(client, store, rows, log_lines, monkeypatch):
+    monkeypatch.setattr(store.recorder, "put", _without_thread(store.recorder))
+    for _ in range(3):
+        assert client.post(VIEW, json=call_of(client)).status_code == 200
+    waiting = store.recorder._waiting
+    assert len(waiting) == 3
+    waiting[1] = msgspec.structs.replace(waiting[1], unknown=None)
+    assert store.recorder.drain()
+    assert [len(store.recorder), store.recorder.dropped, store.recorder.failing] == [0, 1, False]
+    assert len(rows(CALLS)) == 2
+    assert [line["event"] for line in log_lines() if "record" in line["event"]] == ["a record is at fault"]
 
 
 def _without_thread(recorder: Recorder) -> Callable[[Any], bool]:

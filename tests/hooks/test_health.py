@@ -119,3 +119,11 @@ def test_an_answer_holds_for_a_moment(monkeypatch: pytest.MonkeyPatch) -> None:
     probe = Probe(question)
     assert [probe.good() for _ in range(50)] == [True] * 50
     assert len(asked) == 1
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_question_that_cannot_be_asked_is_not_answered_by_the_last_one() -> None:
+    answers = iter([True])
+    probe = Probe(lambda: next(answers))
+    assert probe.good()
+    assert not probe.good()
