@@ -10,11 +10,12 @@ from __future__ import annotations
 import ctypes
 import gc
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, date, datetime
 from functools import partial
 from time import perf_counter
-from typing import Any, TextIO, TypeVar
+from typing import TYPE_CHECKING, Any, TextIO, TypeVar
+from urllib.parse import urlsplit
 
 import msgspec
 from flask import Flask, Response, g, request
@@ -36,6 +37,9 @@ from cds_service.settings import Settings, SettingsError
 from cds_service.web import chart, governance, pages, smart, workbench
 from cds_service.web.page_words import page_words
 from cds_service.web.workbench import Tools
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 T = TypeVar("T")
 
@@ -126,7 +130,20 @@ def create_app(  # noqa: PLR0913 - what the service is made of
         logger.lost = partial(tally.count, "cds_log_lines_dropped")
     _add_frame(app, frozenset(settings.origins), logger, tally)
     access.add_gate(app, settings, clock, store.engine, logger)
+    app.wsgi_app = below(app.wsgi_app, urlsplit(settings.public_url).path)  # type: ignore[assignment,method-assign]
     return app
+
+
+def below(application: WSGIApplication, prefix: str) -> WSGIApplication:
+    """`application`, whose pages link to addresses below `prefix`, under which a proxy serves them."""
+    if not prefix:
+        return application
+
+    def call(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        environ["SCRIPT_NAME"] = prefix
+        return application(environ, start_response)
+
+    return call
 
 
 def _add_pages(app: Flask, desk: routes.Desk, settings: Settings, tools: Tools | None) -> None:

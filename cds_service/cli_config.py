@@ -37,7 +37,7 @@ KUBERNETES = re.compile(r"CDS_(.*_)?(SERVICE_(HOST|PORT)\w*|PORT(_\d+_\w+)?)")
 """Variables that a cluster makes of the names of its services."""
 HIDDEN = "********"
 SECRETS = ("patient_key", "governance_token")
-_PASSWORD = re.compile(r"(?<=//)([^:/@\s]*):[^@\s]*@|(?<=password=)[^&\s]+")
+_PASSWORD = re.compile(r"(?<=//)([^:/@\s]*):\S*@|(?<=password=)[^&\s]+")
 
 
 class Remark(NamedTuple):
@@ -83,6 +83,7 @@ def examined(environ: Mapping[str, str]) -> Iterator[Remark]:
     yield from map(_of_client, settings.clients)
     yield from _servers(settings)
     yield _of_database(settings)
+    yield from _of_database_file(settings)
     today = now_utc().astimezone(settings.zone).date()
     yield from _of_knowledge(settings, today)
     yield from _of_words(settings, today)
@@ -99,14 +100,16 @@ def _addresses(settings: Settings) -> Iterator[Remark]:
     yield Remark(
         "ok", f"listens on {settings.host} port {settings.port}; EHRs call {settings.base_url}/cds-services"
     )
-    if settings.metrics_port == settings.port:
-        yield Remark("error", "metrics.port: is server.port; the metrics need one of their own")
-    elif settings.metrics_port:
+    if settings.metrics_port:
         yield Remark("ok", f"metrics on {settings.metrics_host} port {settings.metrics_port}")
     if settings.public_url.startswith("http:") and not settings.on_loopback:
         yield Remark("warning", "server.public_url: http; patients' data would cross the network in the clear")
-    if "*" in settings.origins and not settings.on_loopback:
+    if "*" in settings.origins and not settings.for_this_machine:
         yield Remark("warning", "server.cors_origins: pages of any origin may call")
+    if settings.for_this_machine and not settings.public_url and (settings.clients or settings.fhir_servers):
+        yield Remark(
+            "warning", "server.public_url: missing; a proxy here would open what is for this machine alone"
+        )
 
 
 def _of_words(settings: Settings, today: date) -> Iterator[Remark]:
@@ -138,7 +141,7 @@ def _servers(settings: Settings) -> Iterator[Remark]:
         yield Remark("ok", "nothing is fetched from the EHR (fhir.deadline_ms = 0)")
         return
     if not settings.fhir_servers:
-        whom = "servers on loopback" if settings.on_loopback else "nobody: prefetch is all there is"
+        whom = "servers on loopback" if settings.for_this_machine else "nobody: prefetch is all there is"
         yield Remark("ok", f"no fhir.servers; what prefetch did not bring is fetched from {whom}")
     for server in settings.fhir_servers:
         level = "warning" if server.url.startswith("http:") else "ok"
@@ -151,9 +154,9 @@ def _of_database(settings: Settings) -> Remark:
     from cds_service.feedback.database import DEFAULT_URL, check, connect  # slow to load
 
     where = masked(settings.database_url or DEFAULT_URL)
-    file = where.partition("sqlite:///")[2]
-    if file and not Path(file).exists():
-        if os.access(Path(file).parent, os.W_OK):
+    file = _database_file(settings)
+    if file and not file.exists():
+        if os.access(file.parent, os.W_OK):
             return Remark("ok", f"database: {where}: not there yet; 'serve' makes it")
         return Remark("error", f"database.url: {where}: no folder in which it could be made")
     try:
@@ -169,6 +172,22 @@ def _of_database(settings: Settings) -> Remark:
     finally:
         engine.dispose()
     return Remark("ok", f"database: {where}: up to date")
+
+
+def _database_file(settings: Settings) -> Path | None:
+    """SQLite's file, None for another database."""
+    from cds_service.feedback.database import DEFAULT_URL
+
+    path = (settings.database_url or DEFAULT_URL).partition("sqlite:///")[2]
+    return Path(path) if path else None
+
+
+def _of_database_file(settings: Settings) -> Iterator[Remark]:
+    file = _database_file(settings)
+    mode = file.stat().st_mode & 0o777 if file and file.exists() else 0
+    if mode & 0o077:
+        words = f"other users of this machine may open it (mode {mode:o}): chmod 600 {file}*"
+        yield Remark("warning", f"database.url: {file}: {words}")
 
 
 def _of_knowledge(settings: Settings, today: date) -> Iterator[Remark]:

@@ -89,7 +89,7 @@ def _print(figures: Report, zone: ZoneInfo, console: Console) -> None:
         console.print(f"{figures.strangers} words of feedback about cards that are not known here")
     table = Table()
     for name in ("rule", *COLUMNS, "overridden"):
-        table.add_column(name, justify="left" if name == "rule" else "right")
+        table.add_column(name, justify="left" if name == "rule" else "right", no_wrap=name == "rule")
     for line in figures.lines:
         counts = [*(getattr(line, name) for name in COLUMNS), sum(line.overridden.values())]
         table.add_row(line.rule, *map(str, counts))

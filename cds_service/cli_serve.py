@@ -67,7 +67,7 @@ def serve(host: str | None, port: int | None, workers: int) -> None:
 def _serve_calls(settings: Settings, workers: int) -> None:
     """Serve until a signal ends it."""
     from granian import Granian
-    from granian.constants import Interfaces
+    from granian.constants import HTTPModes, Interfaces
     from granian.log import LogLevels
 
     Granian(
@@ -75,6 +75,7 @@ def _serve_calls(settings: Settings, workers: int) -> None:
         address=settings.host,
         port=settings.port,
         interface=Interfaces.WSGI,
+        http=HTTPModes.http1,  # one connection of HTTP/2 could hold all threads with bodies that never end
         workers=workers,
         workers_kill_timeout=PATIENCE_SECONDS,  # a signal that comes while a worker starts is lost
         respawn_failed_workers=True,

@@ -52,6 +52,8 @@ def setup(write: Path | None) -> None:
             click.echo(f"## {title.capitalize()}\n\n{text}")
         return
     sheets = sorted(write.glob("*.md"))
+    if not sheets:
+        raise click.UsageError(f"--write: no sheets (*.md) in {write}; copy those of docs/setup there first")
     for sheet in sheets:
         sheet.write_text(filled(sheet.read_text(encoding="utf-8"), parts), encoding="utf-8")
     click.echo(f"{len(sheets)} sheets in {write} have the values of {settings.base_url}")

@@ -9,7 +9,8 @@ a table. `load` reports all mistakes at once, each with the file and the field.
     port = 8000                   1 to 65535
     public_url = ""               address under which EHRs reach the service, if a proxy stands before it
     cors_origins = []             origins of browser clients, e.g. ["https://sandbox.cds-hooks.org"];
-                                  without this line: any origin on a loopback host, none on another
+                                  without this line: any origin if the service is for this machine alone (a loopback
+                                  host, and no public_url of elsewhere), else none
     time_zone = "UTC"             IANA name of the site's zone: decides which day is today
     max_body_mb = 16              greatest request body in MiB, 1 to 1024
     body_seconds = 10             how long a body may take to arrive
@@ -30,8 +31,8 @@ a table. `load` reports all mistakes at once, each with the file and the field.
     max_pages = 5                 of one search
     max_mb = 16                   of all answers of one call
     max_resources = 5000          of all answers of one call
-    [[fhir.servers]]              one table for each FHIR server that may be called; none: on a loopback host,
-                                  those on loopback, else nobody
+    [[fhir.servers]]              one table for each FHIR server that may be called; none: those on loopback if the
+                                  service is for this machine alone, else nobody
     url = ""                      origin and path under which everything lies that may be read
     allow_http = false            true: without TLS
     allow_private = false         true: on a private address of the hospital's network
@@ -57,9 +58,9 @@ a table. `load` reports all mistakes at once, each with the file and the field.
     folder = ""                   folder with the site's own words; a relative path starts at this file
     locale = "en"                 how numbers and dates are written on cards and pages
     [web]
-    workbench = true              the page that plays an EHR; only ever on a loopback host without a public_url
+    workbench = true              the page that plays an EHR; only ever if the service is for this machine alone
     governance = false            true: the governance page
-    governance_token = ""         password of the governance page; may be "" only on a loopback host
+    governance_token = ""         its password; may be "" only if the service is for this machine alone
     [smart]
     client_id = ""                client id of the chart page at EHRs (SMART on FHIR) that have none of their own in
                                   [[fhir.servers]]; "" in both places: it is not served
@@ -175,17 +176,21 @@ class Settings(msgspec.Struct, frozen=True):
         return check.is_loopback(self.host)
 
     @property
+    def for_this_machine(self) -> bool:
+        """True if the service is for this machine alone: a loopback host, and no proxy that others can reach."""
+        return self.on_loopback and check.is_loopback(urlsplit(self.base_url).hostname or "")
+
+    @property
     def has_workbench(self) -> bool:
-        """True if the page that plays an EHR is served; never through a proxy that others can reach."""
-        behind_proxy = self.public_url and not check.is_loopback(urlsplit(self.public_url).hostname or "")
-        return self.workbench and self.on_loopback and not behind_proxy
+        """True if the page that plays an EHR is served."""
+        return self.workbench and self.for_this_machine
 
     @property
     def origins(self) -> tuple[str, ...]:
         """Origins that browsers may call from; `*` alone means any, nothing means none."""
         if self.cors_origins is not None:
             return self.cors_origins
-        return ("*",) if self.on_loopback else ()
+        return ("*",) if self.for_this_machine else ()
 
     @property
     def zone(self) -> ZoneInfo:
@@ -227,13 +232,20 @@ def examine(environ: Mapping[str, str]) -> tuple[Settings, list[str]]:
         if given := environ.get(variable, ""):
             _take(f"environment: {variable}", field, _typed(given, CHECKS[field]), values, problems)
     settings = Settings(**values)
-    if settings.governance and not settings.governance_token and not settings.on_loopback:
-        problems.append("web.governance: needs web.governance_token on an address that is not loopback")
-    if settings.smart_url and not (settings.on_loopback or settings.public_url.startswith("https:")):
-        problems.append("smart.client_id: needs server.public_url with https on an address that is not loopback")
+    problems.extend(_together(settings))
     settings = _beside(Path(environ.get("CDS_CONFIG", "")).parent, settings)
     problems.extend(_authorities(settings))
     return settings, problems
+
+
+def _together(settings: Settings) -> Iterator[str]:
+    """What is wrong with settings that are right each by itself."""
+    if settings.governance and not settings.governance_token and not settings.for_this_machine:
+        yield "web.governance: needs web.governance_token unless server.host and server.public_url are loopback"
+    if settings.smart_url and not (settings.for_this_machine or settings.public_url.startswith("https:")):
+        yield "smart.client_id: needs server.public_url with https unless server.host and public_url are loopback"
+    if settings.metrics_port == settings.port:
+        yield "metrics.port: is server.port; the metrics need one of their own"
 
 
 def _authorities(settings: Settings) -> Iterator[str]:

@@ -112,7 +112,10 @@ WORD = _matching(r"[a-z0-9_]*", 'the name of a guideline, such as "es2018", or "
 NAME = _matching(r"[a-z0-9][a-z0-9_\-]{0,39}", "up to 40 small letters, digits, '-' and '_'")
 TENANT = _matching(r"\S*", 'the exact text of the claim in the client\'s tokens, or ""')
 ISSUER = _matching(r"\S+", "the exact text of the claim in the client's tokens")
-DATABASE = _matching(r"|(sqlite|postgresql\+psycopg)://\S*", '"sqlite:///…", "postgresql+psycopg://…" or ""')
+DATABASE = _matching(
+    r"|sqlite://\S*|postgresql\+psycopg://[^\s@]*(@[^\s@]*)?",
+    '"sqlite:///…", "postgresql+psycopg://…" or ""; an @ that is part of the password is written %40',
+)
 SECRET = _matching(rf"|.{{{SHORTEST_SECRET},}}", f'at least {SHORTEST_SECRET} characters, or ""')
 URL = Check(
     lambda value: value == "" or _is_url(value), 'an absolute http or https URL without query and fragment, or ""'

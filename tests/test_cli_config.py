@@ -226,9 +226,42 @@ def test_no_secret_is_shown(run: Run) -> None:
         ("sqlite:///cds.sqlite3", "sqlite:///cds.sqlite3"),
         ("postgresql+psycopg://cds@db/cds", "postgresql+psycopg://cds@db/cds"),
         ("postgresql+psycopg://cds:a:b/c@db/cds", "postgresql+psycopg://cds:********@db/cds"),
+        ("postgresql+psycopg://cds:S3cr@tPw@db/cds", "postgresql+psycopg://cds:********@db/cds"),
+        ("postgresql+psycopg://cds:a?b@c/d@db/cds", "postgresql+psycopg://cds:********@db/cds"),
         ("postgresql+psycopg://:p@db/cds", "postgresql+psycopg://:********@db/cds"),
         ("postgresql+psycopg://db/cds?password=p&x=1", "postgresql+psycopg://db/cds?password=********&x=1"),
     ],
 )
 def test_passwords_in_urls(url: str, shown: str) -> None:
     assert masked(url) == shown
+
+
+def test_a_password_with_an_at_sign_is_refused_and_no_part_of_it_shown(run: Run) -> None:
+    for command in ("check", "show"):
+        code, lines = run("", command, CDS_DATABASE_URL="postgresql+psycopg://cds:S3cr@tPw@127.0.0.1:5999/cds")
+        assert code == 2
+        assert "%40" in "\n".join(lines)
+        assert not any("S3cr" in line or "tPw" in line for line in lines)
+
+
+@pytest.mark.parametrize(("mode", "warned"), [(0o600, False), (0o400, False), (0o640, True), (0o604, True)])
+def test_a_database_that_others_may_open_is_told(run: Run, tmp_path: Path, mode: int, warned: bool) -> None:
+    file = tmp_path / "cds.sqlite3"
+    upgrade_database(f"sqlite:///{file}")
+    file.chmod(mode)
+    code, lines = run(CDS_DATABASE_URL=f"sqlite:///{file}")
+    assert code == 0
+    assert any(f"(mode {mode:o}): chmod 600" in line for line in of("warning", lines)) == warned
+
+
+@pytest.mark.parametrize(("public_url", "warned"), [("", True), ("https://cds.example.org", False)])
+def test_a_site_for_others_that_does_not_say_so_is_told(run: Run, public_url: str, warned: bool) -> None:
+    text = f'[server]\npublic_url = "{public_url}"\n[[fhir.servers]]\nurl = "https://ehr.example.org/fhir"'
+    _, lines = run(text)
+    assert any("public_url: missing" in line for line in of("warning", lines)) == warned
+
+
+def test_port_of_the_metrics(run: Run) -> None:
+    code, lines = run("[metrics]\nport = 8000")
+    assert code == 2
+    assert of("error", lines) == ["metrics.port: is server.port; the metrics need one of their own"]

@@ -336,3 +336,53 @@ def test_an_app_with_a_token_in_the_browser_needs_https(configure, public_url):
     (problem,) = problems(configure, text)
     assert problem.startswith("smart.client_id: needs server.public_url with https")
     assert configure(text.replace(public_url or '""', public_url.replace("http", "https") or '"https://a.example"'))
+
+
+ELSEWHERE = "https://cds.example.org"
+
+
+@pytest.mark.parametrize(
+    ("given", "alone"),
+    [
+        ({}, True),
+        ({"host": "::1"}, True),
+        ({"host": "localhost", "public_url": "http://127.0.0.1:9000"}, True),
+        ({"public_url": "http://[::1]:9000/cds"}, True),
+        ({"public_url": ELSEWHERE}, False),
+        ({"public_url": "https://127.0.0.1.example.org"}, False),
+        ({"host": "0.0.0.0"}, False),
+        ({"host": "10.0.0.7", "public_url": "http://127.0.0.1:9000"}, False),
+    ],
+)
+def test_what_is_for_this_machine_alone_is_not_once_a_proxy_lets_others_in(given, alone):
+    settings = Settings(**given)
+    assert settings.for_this_machine == alone
+    assert settings.has_workbench == alone
+    assert settings.origins == (("*",) if alone else ())
+    assert msgspec.structs.replace(settings, workbench=False).has_workbench is False
+    assert msgspec.structs.replace(settings, cors_origins=("https://a.org",)).origins == ("https://a.org",)
+
+
+@pytest.mark.parametrize("text", ["[web]\ngovernance = true", '[smart]\nclient_id = "chart"'])
+def test_pages_that_others_reach_need_a_password_or_tls(configure, text):
+    configure(text)
+    configure(f'[server]\npublic_url = "http://127.0.0.1:9000"\n{text}')
+    (problem,) = problems(configure, f'[server]\npublic_url = "http://cds.example.org"\n{text}')
+    assert problem.startswith(("web.governance: needs", "smart.client_id: needs"))
+
+
+def test_the_metrics_need_a_port_of_their_own(configure):
+    assert configure("[metrics]\nport = 8001").metrics_port == 8001
+    assert problems(configure, "[metrics]\nport = 8000") == [
+        "metrics.port: is server.port; the metrics need one of their own"
+    ]
+    assert len(problems(configure, "[metrics]\nport = 9000", PORT="9000")) == 1
+
+
+def test_a_password_with_an_at_sign_has_to_be_written_as_it_can_be_read(configure):
+    url = "postgresql+psycopg://cds:S3cr%40tPw@127.0.0.1:5999/cds"
+    assert configure(f'[database]\nurl = "{url}"').database_url == url
+    (problem,) = problems(configure, f'[database]\nurl = "{url.replace("%40", "@")}"')
+    assert problem.startswith("database.url: expected ")
+    assert "%40" in problem
+    assert "tPw" not in problem

@@ -103,3 +103,8 @@ def test_every_link_of_a_card_goes_to_a_listed_host(knowledge: Knowledge) -> Non
                 seen.add(urlsplit(url).hostname)
     assert seen
     assert seen <= hosts
+
+
+def test_a_folder_without_sheets_is_a_mistake(tmp_path, capsys):
+    assert cli.run(["setup", "--write", str(tmp_path)]) == 2
+    assert "docs/setup" in capsys.readouterr().err

@@ -6,12 +6,13 @@
     with writing(engine) as connection: ...      committed at the end; one writer at a time
 
 SQLite by default, in a file with a write-ahead log beside it: readers do not wait for the writer, and what was
-committed outlives the process. `sqlite://` is a database in memory that ends with the process. PostgreSQL through
-psycopg, with the URL `postgresql+psycopg://…`.
+committed outlives the process. Only the service's own user may open a file that it made. `sqlite://` is a database
+in memory that ends with the process. PostgreSQL through psycopg, with the URL `postgresql+psycopg://…`.
 """
 
 from __future__ import annotations
 
+import os
 import secrets
 import sqlite3
 from collections.abc import Iterator
@@ -31,6 +32,8 @@ DEFAULT_URL = "sqlite:///cds-service.sqlite3"
 MIGRATIONS = Path(__file__).with_name("migrations")
 PATIENT_KEY = "patient key"
 KEY_BYTES = 32
+OWNER_ONLY = 0o600
+"""Mode of SQLite's file: the keys of hashes and users' comments are in it."""
 
 _QUICK, _SAFE = "NORMAL", "FULL"
 """How SQLite commits: what a power cut may undo, and what it may not."""
@@ -84,9 +87,19 @@ def _sqlite(url: URL) -> Engine:
         pool_size=1 if alone else 0,  # 0: no limit, for each thread keeps one (`driver.py`)
         max_overflow=0,
     )
+    if not alone:
+        event.listen(engine, "do_connect", _make_file)
     event.listen(engine, "connect", _prepare)
     event.listen(engine, "begin", _begin)
     return engine
+
+
+def _make_file(_dialect: Any, _record: Any, arguments: list[Any], options: dict[str, Any]) -> None:
+    # SQLite gives the files beside it the same mode. A file that is there is not touched: to open and close it
+    # would end the locks that this process has on it. What is wrong SQLite tells.
+    if not options.get("uri"):
+        with suppress(OSError):
+            os.close(os.open(os.path.realpath(arguments[0]), os.O_RDWR | os.O_CREAT | os.O_EXCL, OWNER_ONLY))
 
 
 def _prepare(connection: Any, _record: Any) -> None:

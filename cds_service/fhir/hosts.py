@@ -79,9 +79,9 @@ class Hosts:
     """The servers of a site."""
 
     def __init__(self, settings: Settings) -> None:
-        """None listed: on a loopback host, FHIR servers on loopback; else nobody."""
+        """None listed: FHIR servers on loopback if the service is for this machine alone; else nobody."""
         self._listed = tuple(_listed(settings.fhir_servers))
-        self._loopback = settings.on_loopback and not settings.fhir_servers
+        self._loopback = settings.for_this_machine and not settings.fhir_servers
 
     def find(self, fhir_server: str) -> Server | None:
         """The server that `fhir_server` names, None if it may not be called."""
@@ -108,7 +108,7 @@ def _listed(servers: Iterable[FhirServer]) -> Iterable[Server]:
 
 def can_fetch(settings: Settings) -> bool:
     """True if there can be a FHIR server that the service calls."""
-    return settings.fhir_deadline_ms > 0 and (bool(settings.fhir_servers) or settings.on_loopback)
+    return settings.fhir_deadline_ms > 0 and (bool(settings.fhir_servers) or settings.for_this_machine)
 
 
 def take_apart(url: str) -> Place | None:

@@ -3,8 +3,8 @@
     401   OperationOutcome `login` and `WWW-Authenticate: Bearer`, the same for every reason
     429   OperationOutcome `throttled` and `Retry-After`
 
-Who calls goes to `g.client`. What happened goes to `g.facts`, for the log and the metrics: `client`, and `refusal`
-or (report only) `would_refuse`, an id of `security.refusals`.
+Who calls goes to `g.client`, '' if nobody can be sure. What happened goes to `g.facts`, for the log and the
+metrics: `client`, and `refusal` or (report only) `would_refuse`, an id of `security.refusals`.
 """
 
 from __future__ import annotations
@@ -60,13 +60,11 @@ def add_gate(
         try:
             identify(count_call)
         except RefusedError as refused:
-            g.client = g.facts["client"] = refused.client
-            if settings.report_only:
-                g.facts["would_refuse"] = refused.reason
-                return
-            g.facts["refusal"] = refused.reason
+            g.client, g.facts["client"] = "", refused.client
+            g.facts["would_refuse" if settings.report_only else "refusal"] = refused.reason
             count_call(address)
-            raise
+            if not settings.report_only:
+                raise
 
     @app.errorhandler(RefusedError)
     def refuse(_refused: RefusedError) -> Response:

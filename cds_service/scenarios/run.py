@@ -143,5 +143,14 @@ class _Variant:
 
     @cached_property
     def app(self) -> Flask:
-        """The web application; its log goes nowhere."""
-        return create_app(self._settings, knowledge=self.knowledge, clock=self._clock, log=StringIO())
+        """The web application, with those settings of the site that show on a card; its log goes nowhere.
+
+        Who may call, what may be fetched and which rules stay silent is no part of a case.
+        """
+        settings = Settings(
+            time_zone=self._settings.time_zone,
+            ehr_profile=self._settings.ehr_profile,
+            words_folder=self._settings.words_folder,
+            words_locale=self._settings.words_locale,
+        )
+        return create_app(settings, knowledge=self.knowledge, clock=self._clock, log=StringIO())

@@ -26,7 +26,7 @@ from cds_service.fhir.reader import read_chart
 from cds_service.fhir.unanswered import Unanswered
 from cds_service.hooks.body import Patience, read_body
 from cds_service.hooks.errors import HookError, Problem
-from cds_service.hooks.request import check_media
+from cds_service.hooks.request import ID, check_media
 from cds_service.hooks.routes import Desk
 from cds_service.settings import Settings
 from cds_service.web import pages
@@ -34,13 +34,12 @@ from cds_service.web.chart import EVERYTHING, drawn, expected_of, make_view, spa
 from cds_service.web.visitors import LOOPBACK_SERVERS
 
 SEARCH = frozenset({"Bundle"})
-ID = r"^[A-Za-z0-9\-.]{1,64}$"
 
 
 class Reading(msgspec.Struct, forbid_unknown_fields=True):
     """What the script of the page has read from the EHR."""
 
-    patient: Annotated[str, msgspec.Meta(pattern=ID)]
+    patient: Annotated[str, msgspec.Meta(pattern=rf"^{ID}\Z")]
     pages: dict[str, list[Raw]]
     """Prefetch key -> the resource, or the pages of the Bundle, as they came; none: it could not be had."""
     years: str = EVERYTHING
@@ -102,7 +101,7 @@ def _sites(settings: Settings) -> Sequence[str]:
     """Origins of the EHRs: of their FHIR servers, and of what else the site has listed."""
     places = (take_apart(server.url) for server in settings.fhir_servers)
     listed = tuple(dict.fromkeys((*(place.origin for place in places if place), *settings.smart_origins)))
-    return listed if settings.fhir_servers else (*listed, *(LOOPBACK_SERVERS if settings.on_loopback else ()))
+    return listed if settings.fhir_servers else (*listed, *(LOOPBACK_SERVERS if settings.for_this_machine else ()))
 
 
 def _types(expected: Iterable[Expected]) -> list[str]:

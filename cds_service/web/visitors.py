@@ -26,7 +26,8 @@ def refuse_strangers() -> None:
     foreign = request.headers.get("Origin", own_origin) != own_origin
     if request.method != "GET" or request.path not in PAGES:
         foreign = foreign or request.headers.get("Sec-Fetch-Site", "same-origin") not in ("same-origin", "none")
-    proxied = any(name in request.headers for name in PROXIED)
+    # No browser speaks HTTP/1.0 (granian: "HTTP/1"); nginx does, unless its configuration says otherwise.
+    proxied = any(name in request.headers for name in PROXIED) or request.environ["SERVER_PROTOCOL"] != "HTTP/1.1"
     if foreign or proxied or not is_loopback(urlsplit(own_origin).hostname or ""):
         text = "this page answers only a browser on the machine on which the service runs"
         raise HookError(403, [Problem("forbidden", text)])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import sqlite3
 import threading
 from contextlib import AbstractContextManager
@@ -188,6 +189,26 @@ def test_no_url_is_the_file_in_the_working_directory(tmp_path: Path, monkeypatch
     upgrade(engine)
     engine.dispose()
     assert (tmp_path / "cds-service.sqlite3").is_file()
+
+
+def test_only_the_service_s_own_user_may_open_its_file(tmp_path: Path):
+    """The keys of hashes and users' comments are in it, and in the files beside it."""
+    known = tmp_path / "known.sqlite3"
+    known.touch(mode=0o640)
+    before = os.umask(0)
+    try:
+        for name in ("new", "known"):
+            engine = connect(f"sqlite:///{tmp_path}/{name}.sqlite3")
+            upgrade(engine)
+            with engine.connect():
+                found = {
+                    file.name.removeprefix(name): file.stat().st_mode & 0o777 for file in tmp_path.glob(f"{name}*")
+                }
+            engine.dispose()
+            mode = 0o600 if name == "new" else 0o640
+            assert found == {".sqlite3": mode, ".sqlite3-wal": mode, ".sqlite3-shm": mode}
+    finally:
+        os.umask(before)
 
 
 @pytest.mark.parametrize(

@@ -204,6 +204,16 @@ def test_the_report_is_printed_and_written(site, capsys, tmp_path):
     }
 
 
+def test_ids_of_rules_are_whole_on_a_narrow_terminal(site, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    engine = connect(f"sqlite:///{site}")
+    rule = "MISS-low_dose_t_female-baseline"
+    write(engine, b"key", [call(3, datetime.now(UTC) - timedelta(days=1), Told("long", rule, 1, "info"))])
+    engine.dispose()
+    assert cli.run(["report"]) == 0
+    assert f" {rule} " in capsys.readouterr().out
+
+
 def test_a_period_that_ends_before_it_begins_is_a_mistake(site, capsys):
     assert cli.run(["report", "--since", "2026-05-02", "--until", "2026-05-01"]) == 2
     assert "before the end of the period" in capsys.readouterr().err

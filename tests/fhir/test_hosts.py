@@ -320,3 +320,11 @@ def test_what_the_reason_says_names_neither_address_nor_token():
 def test_a_client_costs_nothing_until_it_is_needed():
     client = Client(Settings())
     assert client._threads is None
+
+
+def test_behind_a_proxy_that_others_reach_nothing_on_loopback_is_called():
+    foreign = Settings(public_url="https://cds.example.org")
+    assert Hosts(Settings()).find("http://127.0.0.1:8081/fhir") is not None
+    assert can_fetch(Settings())
+    assert Hosts(foreign).find("http://127.0.0.1:8081/fhir") is None
+    assert not can_fetch(foreign)

@@ -19,7 +19,8 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from types import SimpleNamespace
+from typing import Any, NamedTuple
 from uuid import uuid4
 
 import pytest
@@ -91,7 +92,7 @@ def pair(folder: Path, postgres: str, nginx: str, *, asks: bool = False) -> Iter
     with ExitStack() as stack:
         replicas = [stack.enter_context(serving(folder / name, **settings)) for name in "ab"]
         stack.enter_context(proxy(folder, nginx, port, replicas))
-        until(lambda: status(f"{url}/healthz") == 200, "the proxy answers")
+        until(lambda: status(f"{url}/healthz") == 404, "the proxy answers by itself")
         yield Pair((replicas[0], replicas[1]), url, database)
 
 
@@ -157,6 +158,24 @@ def test_a_card_set_aside_at_one_replica_stays_away_at_the_other(tmp_path, postg
             assert json.loads(get(replica.url + VIEW, call)[1])["cards"] == []
             assert replica.log_lines()[-1]["snoozed"] == ["MISS-male_trt"]
         assert json.loads(get(both.url + VIEW, call)[1])["cards"] == []
+
+
+@pytest.mark.parametrize("stranger", [True, False])
+def test_the_proxy_keeps_strangers_rare_and_the_probes_inside(tmp_path, nginx, monkeypatch, stranger):
+    """Nobody listens behind it: what it lets through is 502."""
+    conf, known = CONF.read_text(encoding="utf-8"), "127.0.0.0/8 1;"
+    assert known in conf
+    (tmp_path / "sample.conf").write_text(conf.replace(known, "") if stranger else conf, encoding="utf-8")
+    monkeypatch.setattr(f"{__name__}.CONF", tmp_path / "sample.conf")
+    port, *gone = free_ports(3)
+    replicas: Any = [SimpleNamespace(port=each) for each in gone]
+    with proxy(tmp_path, nginx, port, replicas):
+        url = f"http://127.0.0.1:{port}"
+        until(lambda: status(f"{url}/healthz") == 404, "nginx answers")
+        assert status(f"{url}/readyz") == 404
+        said = Counter(status(f"{url}/cds-services") for _ in range(60))
+        assert said[502] >= 20
+        assert (said[429] > 0) == stranger
 
 
 class Load:

@@ -8,6 +8,7 @@ import os
 import signal
 import socket
 import sqlite3
+import subprocess
 import threading
 import time
 from contextlib import closing
@@ -16,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from cds_service.cli_serve import PATIENCE_SECONDS
-from tests.operations.running import TOP, Running, get, serving, status, until
+from tests.operations.running import COMMAND, TOP, Running, bare, free_ports, get, serving, status, until
 
 pytestmark = pytest.mark.slow
 
@@ -63,6 +64,31 @@ def test_metrics_are_off_unless_asked_for(tmp_path: Path) -> None:
         assert status(f"http://127.0.0.1:{service.metrics_port}/metrics") == 0
         assert status(f"{service.url}/metrics") == 404
         assert "Metrics" not in service.words.read_text(encoding="utf-8")
+
+
+def test_it_speaks_http_1_only(tmp_path: Path) -> None:
+    """With HTTP/2 one connection could hold all threads, beyond what the bound on slow bodies can cut off."""
+    with serving(tmp_path) as service, socket.create_connection(("127.0.0.1", service.port), timeout=60) as caller:
+        settings_frame = b"\0\0\0\4\0\0\0\0\0"
+        caller.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + settings_frame)
+        answer = caller.recv(1024)
+        assert answer == b"" or answer.startswith(b"HTTP/1.1 400")
+
+
+def test_ports_that_are_the_same_are_told(tmp_path: Path) -> None:
+    (port,) = free_ports(1)
+    ended = subprocess.run(
+        [*COMMAND, "serve", "--port", str(port)],
+        cwd=tmp_path,
+        env=bare() | {"PYTHONPATH": str(TOP), "CDS_METRICS_PORT": str(port)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert ended.returncode == 2
+    assert "metrics.port: is server.port" in ended.stderr
+    assert "Traceback" not in ended.stderr
 
 
 def test_a_log_that_cannot_be_written_leaves_calls_answered(tmp_path: Path) -> None:

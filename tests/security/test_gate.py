@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 
 import pytest
+from flask import g
 
 from cds_service import cli
 from cds_service.app import create_app
@@ -116,6 +117,27 @@ def test_report_only_serves_and_says_what_it_would_refuse(serve, log_lines, make
     assert any("report_only" in line.get("warning", "") for line in log_lines())
 
 
+def test_report_only_counts_whom_it_would_refuse(serve):
+    service = serve(report_only=True, calls_per_minute=2)
+    said = [None, token(HERE), "x.y.z", token(HERE, exp=NOW - 100)]
+    assert [ask(service, each).status_code if each else service.get(DISCOVERY).status_code for each in said] == [
+        *(200, 200, 200, 429)
+    ]
+
+
+@pytest.mark.parametrize("reason", ["signature_wrong", "jti_used"])
+def test_report_only_takes_nobody_s_word_for_who_calls(serve, log_lines, reason):
+    service = serve(report_only=True)
+    with service:
+        said = token(HERE)
+        assert ask(service, said).status_code == 200
+        assert g.client == "ehr"
+        forged = f"{said.rpartition('.')[0]}.{'A' * 128}" if reason == "signature_wrong" else said
+        assert ask(service, forged).status_code == 200
+        assert g.client == ""
+    assert (log_lines()[-1]["would_refuse"], log_lines()[-1]["client"]) == (reason, "ehr")
+
+
 # -- open or not -------------------------------------------------------------------------------------
 
 CLIENT = Client(name="ehr", issuer="x", jwks_file="k")
@@ -197,7 +219,7 @@ def test_everything_else_is_closed(service, shared):
 
 
 def test_rate_of_a_client(serve):
-    service = serve(calls_per_minute=3)
+    service = serve(calls_per_minute=3, cors_origins=("*",))
     assert [ask(service, token(HERE)).status_code for _ in range(3)] == [200] * 3
     said = token(HERE)
     response = ask(service, said)

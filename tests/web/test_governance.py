@@ -73,6 +73,8 @@ def test_without_a_password_it_answers_the_machine_itself_only(site, headers: di
     client = site()
     assert client.get("/governance").status_code == 200
     assert client.get("/governance", headers=headers).status_code == 403
+    for old in ("HTTP/1.0", "HTTP/1"):
+        assert client.get("/governance", environ_overrides={"SERVER_PROTOCOL": old}).status_code == 403
 
 
 def test_a_rule_is_live_silent_lapsed_or_off(knowledge: Knowledge) -> None:

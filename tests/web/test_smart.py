@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
@@ -111,6 +112,12 @@ def test_on_loopback_without_a_list_any_server_on_loopback_is_listed(site) -> No
     assert client.get("/smart/launch", query_string={"iss": "https://ehr.example.org/fhir"}).status_code == 403
 
 
+def test_behind_a_proxy_without_a_list_nobody_is_listed(site) -> None:
+    client = site(fhir_servers=(), public_url="https://cds.example.org")
+    assert client.get("/smart/launch", query_string={"iss": "http://127.0.0.1:8081/fhir"}).status_code == 403
+    assert "127.0.0.1" not in client.get("/smart/chart").headers["Content-Security-Policy"]
+
+
 def test_the_policy_names_the_ehr_and_nobody_else(site) -> None:
     page = site(smart_origins=("https://login.example.org",)).get("/smart/chart")
     policy = dict(part.split(" ", 1) for part in page.headers["Content-Security-Policy"].split("; "))
@@ -147,6 +154,35 @@ def test_resources_become_the_chart_s_data(site, reading) -> None:
     )
     assert data["as_of"] == "2026-11-22"
     assert data["said"][0]["topic"] == "HCT-1"
+
+
+@pytest.mark.parametrize(
+    ("patient", "status"), [("a_b", 200), ("A-b.9", 200), ("x" * 64, 200), ("x" * 65, 400), ("", 400), ("a b", 400)]
+)
+def test_ids_are_those_that_hooks_take(site, patient: str, status: int, make_call) -> None:
+    answer = site().post("/smart/view", json={"patient": patient, "pages": {}})
+    assert answer.status_code == status
+    call = make_call(
+        context={"patientId": patient}, prefetch={"patient": {"resourceType": "Patient", "id": patient}}
+    )
+    hook = site().post("/cds-services/hormone-therapy-patient-view", json=call)
+    assert (hook.status_code == 400) == (status == 400)
+
+
+def test_an_id_does_not_end_in_a_new_line(site) -> None:
+    assert site().post("/smart/view", json={"patient": "a\n", "pages": {}}).status_code == 400
+
+
+@pytest.mark.parametrize("path", ["", "/cds", "/gate/way"])
+def test_below_a_path_of_the_public_url_static_files_are_found(site, path: str) -> None:
+    client = site(public_url=f"https://gw.example.org{path}")
+    page = client.get("/smart/chart").text
+    links = [link for link in re.findall(r'(?:src|href)="([^"#]+)', page) if "web" in link]
+    assert len(links) > 2
+    for link in links:
+        assert link.startswith(f"{path}/web/")
+        with client.get(link.removeprefix(path)) as answer:
+            assert answer.status_code == 200
 
 
 def test_pages_of_a_search_are_put_together_and_a_missing_one_is_told(site, reading) -> None:
