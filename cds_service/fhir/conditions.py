@@ -10,6 +10,7 @@ from cds_service.fhir import resources as fhir
 from cds_service.fhir.medications import other_patient
 from cds_service.fhir.reading import NOTHING, Entry, Reading, source_of
 from cds_service.fhir.resources import Coding, Concept
+from cds_service.fhir.terms import fold
 
 CONDITIONS = frozenset({"conditions"})
 PROCEDURES = frozenset({"procedures"})
@@ -30,6 +31,7 @@ class Conditions:
         """Nothing is found yet."""
         self.conditions: list[Condition] = []
         self.procedures: list[Procedure] = []
+        self._taken_out: list[tuple[frozenset[str], When | None]] = []
         self._reading = reading
 
     def condition(self, record: fhir.Diagnosis, _: Entry) -> Refused | None:
@@ -39,7 +41,7 @@ class Conditions:
             return other_patient(source, CONDITIONS)
         concepts, past, code = self._match(record.code)
         if not concepts and _is_coded(record.code):
-            return Refused(source, "unknown_code", "it belongs to no concept of the rules")
+            return self._named_only(source, record.code, tell=True)
         verified = _words(record.verification_status)
         ruled_out = not verified.isdisjoint(RULED_OUT)
         if not concepts:
@@ -76,14 +78,56 @@ class Conditions:
         source = source_of("Procedure", record.id)
         if not self._reading.is_about_patient(record.subject):
             return other_patient(source, PROCEDURES)
-        concepts, _past, code = self._match(record.code)
+        return self._done(source, record.code, record.status in DONE, self._performed(record))
+
+    def _done(self, source: str, concept: Concept | None, done: bool, when: When | None = None) -> Refused | None:
+        """Keep a procedure or device by its code, else by words where these count (2.1: intrauterine devices)."""
+        concepts, _past, code = self._match(concept)
         if not concepts:
-            return Refused(source, "unknown_code", "it belongs to no concept of the rules")
-        if record.status not in DONE:
-            return Refused(source, "not_done", "its status does not say that it was done")
-        when = self._performed(record)
-        self.procedures.append(Procedure(concepts, _name(record.code, code), source, when))
+            named, undone = self._named(concept, counts=True)
+            if undone and done:
+                self._taken_out.append((undone, when))
+            if not named:
+                return self._named_only(source, concept, tell=done)
+            concepts = named
+        if not done:
+            return Refused(source, "not_done", "its status does not say that it was done or is in use")
+        self.procedures.append(Procedure(concepts, _name(concept, code), source, when))
         return None
+
+    def in_place(self) -> list[Procedure]:
+        """The procedures and devices; of what may have been taken out since, nothing is known."""
+        kept = []
+        for procedure in self.procedures:
+            out = [when for concepts, when in self._taken_out if concepts & procedure.concepts]
+            if any(when is None or procedure.when is None or when.last_day >= procedure.when.day for when in out):
+                text = "it may have been taken out again"
+                told = Refused(procedure.source, "taken_out", text, procedure.concepts, tell=True, part=True)
+                self._reading.refused.append(told)
+            else:
+                kept.append(procedure)
+        return kept
+
+    def _named(self, concept: Concept | None, counts: bool) -> tuple[frozenset[str], frozenset[str]]:
+        """Concepts that the words name, and those of which they say that it was taken out or not done."""
+        named: set[str] = set()
+        undone: set[str] = set()
+        for text in _texts(concept):
+            folded = fold(text)
+            for known in self._reading.terms.named:
+                if known.words_count is counts and known.words and known.words.search(folded):
+                    gone = known.undone is not None and known.undone.search(folded) is not None
+                    (undone if gone else named).add(known.key)
+        return frozenset(named - undone), frozenset(undone)
+
+    def _named_only(self, source: str, concept: Concept | None, tell: bool) -> Refused:
+        """What has no code of ours: told where its words name something that a rule asks for."""
+        named, _ = self._named(concept, counts=False)
+        if named:
+            return Refused(
+                source, "named_only", "it is named in words, without a code that is known", named, tell=tell
+            )
+        return Refused(source, "unknown_code", "it belongs to no concept of the rules")
 
     def _performed(self, record: fhir.ProcedureResource) -> When | None:
         period = record.performed_period or record.occurrence_period or fhir.Period()
@@ -100,13 +144,7 @@ class Conditions:
         source = source_of("Device", record.id)
         if not self._reading.is_about_patient(record.patient):
             return other_patient(source, PROCEDURES)
-        concepts, _past, code = self._match(record.type)
-        if not concepts:
-            return Refused(source, "unknown_code", "it belongs to no concept of the rules")
-        if record.status not in IN_USE:
-            return Refused(source, "not_done", "its status does not say that it is in use")
-        self.procedures.append(Procedure(concepts, _name(record.type, code), source))
-        return None
+        return self._done(source, record.type, record.status in IN_USE)
 
     def _match(self, concept: Concept | None) -> tuple[frozenset[str], bool, Coding]:
         """Concepts of all codings, whether all are past by their rubric, and the first coding that counts."""
@@ -124,6 +162,12 @@ class Conditions:
 
 def _codings(concept: Concept | None) -> Sequence[Coding]:
     return (concept.coding if concept is not None else None) or ()
+
+
+def _texts(concept: Concept | None) -> list[str]:
+    """Everything that people wrote for a concept."""
+    written = [concept.text if concept is not None else None, *[coding.display for coding in _codings(concept)]]
+    return [text for text in written if text]
 
 
 def _is_coded(concept: Concept | None) -> bool:

@@ -150,7 +150,7 @@ class _Shelves:
             measurements=measurements,
             therapies=therapies(self._medications.pieces, self._gap_days),
             conditions=_sorted(self._conditions.conditions, "source", "code"),
-            procedures=_sorted(self._conditions.procedures, "source"),
+            procedures=_sorted(self._conditions.in_place(), "source"),
             orders=_sorted(self._orders.orders, "source"),
             drafts=_sorted(self._medications.drafts, "source", "key"),
             gaps=tuple(reading.gaps),

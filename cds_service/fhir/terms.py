@@ -84,6 +84,8 @@ class Terms:
         self._icd = _prefixes(knowledge)
         self._longest = max(map(len, self._icd), default=0)
         self._snomed = _snomed(knowledge)
+        self.named = [concept for concept in knowledge.concepts.values() if concept.words]
+        """Concepts that words name, too."""
         pregnancy = knowledge.concepts.get(PREGNANCY)
         self.pregnancy = {} if pregnancy is None else pregnancy.observations
         drugs = "|".join(pattern.positive.pattern for pattern in knowledge.patterns)

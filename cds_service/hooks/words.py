@@ -114,7 +114,8 @@ class Words:
         self.rules = {rule.id: rule for rule in knowledge.rules}
         areas = {name.removeprefix("area_"): text for name, text in messages.items() if name.startswith("area_")}
         markers = {key: marker.name for key, marker in knowledge.markers.items()}
-        named = {rule.id: self._subject(rule) for rule in knowledge.rules} | areas | markers
+        concepts = {key: concept.name for key, concept in knowledge.concepts.items()}
+        named = {rule.id: self._subject(rule) for rule in knowledge.rules} | concepts | areas | markers
         self._names = {area: Own(name) for area, name in named.items()}
         tests = [test.name for test in knowledge.tests.values()]
         self._sentences = {name: _capitalised(name) for name in (*markers.values(), *tests)}

@@ -51,6 +51,7 @@ def find_problems(docs: Mapping[str, Document], products: Mapping[str, tuple[int
         yield from _patterns(docs["routes"], "words")
         yield from _patterns(docs["routes"], "dosage")
     if "conditions" in docs:
+        yield from _patterns(docs["conditions"], "concepts")
         yield from _concepts(docs["conditions"])
     yield from _choices(docs)
 

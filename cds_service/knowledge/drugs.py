@@ -79,7 +79,7 @@ def expressions(data: Any, place: list[str | int]) -> Iterator[tuple[list[str | 
     """Every regular expression below `place`, with its path."""
     steps = data.items() if isinstance(data, dict) else enumerate(data) if isinstance(data, list) else ()
     for step, value in steps:
-        if step in ("match", "unless"):
+        if step in ("match", "unless", "undone"):
             yield from (([*place, step, number], text) for number, text in enumerate(value))
         else:
             yield from expressions(value, [*place, step])

@@ -213,6 +213,7 @@ def _test(key: str, raw: Mapping[str, Any]) -> Test:
 
 def _concept(key: str, raw: Mapping[str, Any]) -> Concept:
     history = tuple(raw.get("history_icd10", ()))
+    words = raw.get("words", {})
     return Concept(
         key=key,
         name=raw["name"],
@@ -228,6 +229,9 @@ def _concept(key: str, raw: Mapping[str, Any]) -> Concept:
             )
             for seen in raw.get("observations", ())
         },
+        words=drugs.whole_words(words["match"]) if words else None,
+        undone=drugs.whole_words(words["undone"]) if "undone" in words else None,
+        words_count=words.get("counts", False),
     )
 
 

@@ -166,6 +166,12 @@ class Concept(msgspec.Struct, frozen=True):
     """Those of `icd10` whose rubric itself says that it is past (personal history, old infarction)."""
     observations: Mapping[tuple[str, str], frozenset[tuple[str, str]]] = {}
     """(system, code) of an Observation -> (system, code) of the coded values that mean this concept."""
+    words: re.Pattern[str] | None = None
+    """Words that name it where there is no code of ours."""
+    undone: re.Pattern[str] | None = None
+    """Words beside them that say that it was taken out or not done."""
+    words_count: bool = False
+    """True if what is only named counts as the concept; else it is told as not judged."""
 
 
 class Source(msgspec.Struct, frozen=True):

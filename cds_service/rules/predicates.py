@@ -155,7 +155,7 @@ def _condition(spec: Any, ctx: Context) -> Truth:
             unsure.append(Doubt("condition_undated", "conditions", {"name": condition.name}))
     if found:
         return Truth(True, tuple(found))
-    doubts = (*unsure, *(() if spec.get("recorded_only") else ctx.doubts("conditions")))
+    doubts = (*unsure, *(() if spec.get("recorded_only") else _unread("conditions", concepts, ctx)))
     return Truth(None, (), doubts) if doubts else NO
 
 
@@ -184,8 +184,15 @@ def _procedure(spec: Any, ctx: Context) -> Truth:
     found = tuple(p for p in ctx.chart.procedures if p.concepts & concepts)
     if found:
         return Truth(True, found)
-    doubts = ctx.doubts("procedures")
+    doubts = _unread("procedures", concepts, ctx)
     return Truth(None, (), doubts) if doubts else NO
+
+
+def _unread(area: str, concepts: frozenset[str], ctx: Context) -> tuple[Doubt, ...]:
+    """Why the chart may hold one of the concepts though it was not found."""
+    if not ctx.gaps:
+        return ()
+    return (*ctx.doubts(area), *[doubt for concept in sorted(concepts) for doubt in ctx.doubts(concept)])
 
 
 def _site_codes(spec: Any, ctx: Context) -> Truth:

@@ -204,7 +204,10 @@ class _Maker:
             "word": "procedure",
             "resourceType": "Procedure",
             "status": facts.status,
-            "code": _clinical(facts.code),
+            "code": {
+                **(_clinical(facts.code) if facts.code else {}),
+                **({"text": facts.name} if facts.name else {}),
+            },
             "performedDateTime": self.date(facts.on),
         }
 

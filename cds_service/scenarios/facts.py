@@ -93,9 +93,10 @@ class ConditionFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ProcedureFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A procedure by SNOMED CT code."""
+    """A procedure by SNOMED CT code, or by words alone."""
 
-    code: str
+    code: str = ""
+    name: str = ""
     on: str = ""
     status: str = "completed"
 

@@ -173,7 +173,9 @@ def test_an_unreadable_condition_is_told(read, ehr, elements):
 
 def procedure(code="236886002", **elements):
     base = {"resourceType": "Procedure", "id": "x", "status": "completed", "subject": {"reference": "Patient/p"}}
-    return {**base, "code": {"coding": [{"system": SNOMED, "code": code}], "text": "Hysterectomy"}, **elements}
+    if isinstance(code, str):
+        code = {"coding": [{"system": SNOMED, "code": code}], "text": "Hysterectomy"}
+    return {**base, "code": code, **elements}
 
 
 @pytest.mark.parametrize(
@@ -201,8 +203,83 @@ def test_when_it_was_done(read, elements):
     assert (found.when.day, found.name, found.source) == (date(2020, 3, 4), "Hysterectomy", "Procedure/x")
 
 
-def test_other_procedures_are_silent(read):
-    assert [r.reason for r in read(procedures=[procedure("80146002")]).refused] == ["unknown_code"]
+@pytest.mark.parametrize(
+    "code",
+    [
+        {"coding": [{"system": SNOMED, "code": "80146002"}], "text": "Appendectomy"},
+        {"text": "Colonoscopy"},
+        {"text": "Hysteroscopy"},
+        {"text": "Removal of copper IUD"},
+    ],
+)
+def test_other_procedures_are_silent(read, code):
+    assert [(r.reason, r.tell) for r in read(procedures=[procedure(code=code)]).refused] == [
+        ("unknown_code", False)
+    ]
+
+
+CPT = "http://www.ama-assn.org/go/cpt"
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        {"text": "Hysterectomy"},
+        {"coding": [{"system": SNOMED, "code": "116140006", "display": "Total HYSTERECTOMY"}]},
+        {"coding": [{"system": CPT, "code": "58571"}], "text": "Laparoscopic hysterectomy, total"},
+    ],
+)
+def test_what_is_named_without_a_known_code_is_told(read, ehr, code):
+    (done,) = read(procedures=[procedure(code=code)]).refused
+    assert (done.reason, done.tell, done.covers) == ("named_only", True, {"hysterectomy"})
+    (other,) = read(procedures=[procedure(code=code, status="not-done")]).refused
+    assert not other.tell
+    if "coding" in code:
+        (known,) = read(conditions=[ehr.condition(code=code)]).refused
+        assert (known.reason, known.tell, known.covers) == ("named_only", True, {"hysterectomy"})
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["Insertion of Mirena IUD", "LILETTA", "levonorgestrel (IUD)", "Levonorgestrel 52 mg intrauterine device"],
+)
+def test_an_intrauterine_device_counts_by_its_name(read, words):
+    (found,) = read(procedures=[procedure(code={"text": words})]).procedures
+    assert (found.concepts, found.name) == ({"progestogen_iud"}, words)
+    device = {
+        "resourceType": "Device",
+        "id": "d",
+        "status": "active",
+        "type": {"text": words},
+        "patient": {"reference": "Patient/p"},
+    }
+    assert [p.concepts for p in read(procedures=[device]).procedures] == [{"progestogen_iud"}]
+
+
+@pytest.mark.parametrize("words", ["Insertion of copper IUD", "Mirena declined", "levonorgestrel 1.5 mg tablet"])
+def test_another_device_is_none(read, words):
+    assert not read(procedures=[procedure(code={"text": words})]).procedures
+
+
+def iud(words, on, id_):
+    return procedure(code={"text": words}, performedDateTime=on, id=id_)
+
+
+@pytest.mark.parametrize(
+    ("put", "taken", "in_place"),
+    [
+        ("2020-03-04", "2024-03-03", False),
+        ("2020-03-04", "2020-03-04", False),
+        ("2020-03-04", "2020-03-03", True),  # a new one after the old
+        ("2020-03-04", None, False),
+        (None, "2024-03-03", False),
+    ],
+)
+def test_a_device_that_was_taken_out_may_be_gone(read, put, taken, in_place):
+    chart = read(procedures=[iud("Mirena insertion", put, "in"), iud("Removal of Mirena", taken, "out")])
+    assert bool(chart.procedures) is in_place
+    told = [(r.source, r.reason, r.covers) for r in chart.refused if r.tell]
+    assert told == ([] if in_place else [("Procedure/in", "taken_out", {"progestogen_iud"})])
 
 
 @pytest.mark.parametrize(("state", "counts"), [("active", 1), (None, 1), ("inactive", 0), ("entered-in-error", 0)])

@@ -241,6 +241,19 @@ def test_a_codeable_reference_of_r5(therapy):
     assert found.key == "TESTOSTERONE"
 
 
+@pytest.mark.parametrize(
+    ("name", "key"),
+    [
+        ("levonorgestrel 52 mg intrauterine device", "PROGESTOGEN"),
+        ("Levonorgestrel-releasing intrauterine system (52 mg)", "PROGESTOGEN"),
+        ("levonorgestrel 1.5 mg tablet", None),
+    ],
+)
+def test_an_intrauterine_device_as_a_drug(read, ehr, name, key):
+    found = read(medications=[ehr.request(medicationCodeableConcept={"text": name})]).therapies
+    assert [each.key for each in found] == ([key] if key else [])
+
+
 def test_nebido_is_the_long_acting_injection(therapy):
     assert therapy({"text": "Nebido 1000 mg/4 mL"}).agent == "testosterone undecanoate"
 
