@@ -7,6 +7,7 @@ import json
 import socket
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -60,7 +61,9 @@ class Service:
         self.app.before_request(self.listen)
 
     def listen(self) -> None:
-        self.heard.append(f"{request.full_path}\n{request.headers}\n{request.get_data(as_text=True)}")
+        body = request.get_data()
+        request.environ["wsgi.input"] = BytesIO(body)  # for the page, which reads it itself
+        self.heard.append(f"{request.full_path}\n{request.headers}\n{body.decode()}")
 
     @property
     def address(self) -> str:
