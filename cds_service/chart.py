@@ -183,6 +183,9 @@ class Condition(msgspec.Struct, frozen=True):
     onset: When | None = None
     recorded: When | None = None
     code: str = ""
+    abated: When | None = None
+    past: bool = False
+    """True if its rubric itself says that it is past, so that its record may be much later than its onset."""
 
 
 class Procedure(msgspec.Struct, frozen=True):

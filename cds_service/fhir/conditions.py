@@ -60,6 +60,8 @@ class Conditions:
                 source=source,
                 onset=when(record.onset_date_time) or (when(period.start) if period else None),
                 recorded=when(record.recorded_date),
+                abated=when(record.abatement_date_time),
+                past=past,
                 code=code.code or "",
             )
         )

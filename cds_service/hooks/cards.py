@@ -113,7 +113,7 @@ def card_of(finding: Finding, evaluation: Evaluation, words: Words, sex_from: st
     """The card of one finding; `sex_from`: where the sex was read, '' if the rule does not ask for it."""
     rule, knowledge = finding.rule, words.knowledge
     facts: dict[type, list[Any]] = {kind: [] for kind in FACTS}
-    for fact in finding.facts:
+    for fact in {id(fact): fact for fact in finding.facts}.values():  # several conditions may rest on one
         facts[type(fact)].append(fact)
     results, courses, conditions = facts[Measurement], facts[Therapy], facts[Condition]
     shown = [finding.result, *results] if finding.result else results
@@ -127,7 +127,7 @@ def card_of(finding: Finding, evaluation: Evaluation, words: Words, sex_from: st
         "lines": list(dict.fromkeys([words.line(line) for line in finding.lines])),
         "adjusted": _adjusted_for(finding),
         "courses": courses,
-        "course": courses[0] if courses else None,
+        "course": _named_course(courses, rule),
         "conditions": conditions,
         "procedures": facts[Procedure],
         "drafts": facts[Draft],
@@ -153,6 +153,12 @@ def card_of(finding: Finding, evaluation: Evaluation, words: Words, sex_from: st
         tests=tuple([tests[test] for test in finding.tests]),
         finding=finding,
     )
+
+
+def _named_course(courses: list[Therapy], rule: Rule) -> Therapy | None:
+    """The course that a summary names: of the therapy that the rule watches, the first where it names none."""
+    watched = rule.spec.get("therapy", ())
+    return next((course for course in courses if course.key in watched), courses[0] if courses else None)
 
 
 def _adjusted_for(finding: Finding) -> str:
@@ -201,15 +207,15 @@ def grouped(doubts: tuple[Doubt, ...], words: Words) -> tuple[Doubt, ...]:
 
 
 def _at_most(cards: list[Card], most: int, words: Words) -> list[Card]:
-    """Merge cards of one urgency, the least urgent first, until no more than `most` are left (0.4.20)."""
+    """Merge the last cards of one urgency, the least urgent first, until no more than `most` are left (0.4.20)."""
     for indicator in URGENCY:
-        if len(cards) <= most:
+        surplus = len(cards) - most
+        if surplus <= 0:
             break
-        same = [card for card in cards if card.indicator == indicator]
-        if len(same) > 1:
-            place = cards.index(same[0])
-            rest = [card for card in cards if card.indicator != indicator]
-            cards = [*rest[:place], merged_card(same, words), *rest[place:]]
+        places = [place for place, card in enumerate(cards) if card.indicator == indicator][-surplus - 1 :]
+        if len(places) > 1:
+            first, end = places[0], places[-1] + 1
+            cards = [*cards[:first], merged_card(cards[first:end], words), *cards[end:]]
     return cards
 
 

@@ -235,9 +235,10 @@ class Words:
         return self._sentences.get(text) or _capitalised(text)
 
     def onset(self, condition: Condition) -> Own:
-        """Date of a condition for a summary, `` of 2026-05-01``, or ''."""
+        """Date of a condition for a summary, `` of 2026-05-01``, that of its record if need be, or ''."""
         shown = self.day(condition)
-        return Own(f" {self.say('onset_of', day=shown)}" if shown else "")
+        message = "onset_of" if condition.onset else "onset_unknown"
+        return Own(f" {self.say(message, day=shown)}" if shown else "")
 
     # -- texts ---------------------------------------------------------------------------------------
 

@@ -106,6 +106,8 @@ class Schedule(msgspec.Struct, frozen=True):
     evidence: tuple[Evidence, ...]
     clock: Literal["start", "change"] = "start"
     """`change`: the milestones start again at each change of dose or product."""
+    clock_when: Any = None
+    """Predicate tree: for whom they do (None: for everybody)."""
     differs: str = ""
     beside: Mapping[str, Row] = {}
     """Rows of milestones by name, each told by a rule of its own that names it in `row`."""

@@ -126,6 +126,7 @@ def _schedule(profile: str, plan: Mapping[str, Any], shared: Mapping[str, Any]) 
         yearly_overdue_days=plan["yearly"]["overdue_days"],
         evidence=_evidence(plan),
         clock=plan.get("clock", "start"),
+        clock_when=expand(plan.get("clock_when"), shared),
         differs=plan.get("differs", ""),
         beside={name: _row(row, shared) for name, row in plan.get("beside", {}).items()},
     )

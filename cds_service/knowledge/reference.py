@@ -63,6 +63,8 @@ def _schedule(schedule: Schedule, protocol: Protocol, knowledge: Knowledge) -> I
     yield f"### Schedule {chosen}\n"
     anchor = " or ".join(knowledge.therapies[key].name for key in schedule.anchor)
     clock = ", again after each change of dose or product" if schedule.clock == "change" else ""
+    if schedule.clock_when:
+        clock += f" if {in_words(schedule.clock_when, knowledge)}"
     yield f"Days count from the start of {anchor}{clock}. {_sources(schedule.evidence, knowledge)}\n"
     if schedule.differs:
         yield f"{schedule.differs}\n"

@@ -97,10 +97,14 @@ def _same_day(first: str, second: str, ctx: Context, max_age: int) -> tuple[Meas
             continue
         for other in others:
             same_specimen = one.specimen and one.specimen == other.specimen
-            same_day = one.day == other.day and one.when and one.when.precision != "month"
-            if same_specimen or same_day:
+            if same_specimen or (one.day == other.day and _is_a_day(one) and _is_a_day(other)):
                 return one, other
     return None
+
+
+def _is_a_day(measurement: Measurement) -> bool:
+    """True if the day of the sample is known, not the month alone."""
+    return measurement.when is not None and measurement.when.precision != "month"
 
 
 def _nearest(series: tuple[Measurement, ...], day: date, within: int) -> Measurement | None:

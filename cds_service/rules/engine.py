@@ -8,7 +8,7 @@ raises ends in *unknown* and takes nothing else down.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import date
 
 import msgspec
@@ -237,9 +237,10 @@ def _settle(
         heard = {name: hush(finding, ctx) for name, finding in standing.items()}
         snoozed = {name: told for name, told in heard.items() if isinstance(told, Snoozed)}
         standing = {name: told for name, told in heard.items() if isinstance(told, Finding)}
+    # What has no tests left has no card, and is no card for others to be a line of.
+    standing = {finding.rule.id: finding for finding in _each_test_once([*standing.values()], ctx)}
     guests, merged = _merge(standing, ctx)
     findings = [_finish(finding, guests.get(name, ())) for name, finding in standing.items() if name not in merged]
-    findings = _each_test_once(findings, ctx)
     findings.sort(key=lambda f: (RANK[f.indicator], f.rule.order))
     findings = _suggested(findings, ctx)
     findings, doubts = _doubts(findings, outcomes, gaps)
@@ -254,17 +255,29 @@ def _ended(outcome: Outcome, silenced: set[str]) -> Outcome:
 
 def _merge(standing: dict[str, Finding], ctx: Context) -> tuple[dict[str, list[Finding]], set[str]]:
     """Findings that become a line in another rule's card: by that rule, and their names."""
+    hosts = {name: _hosts(finding, standing, ctx) for name, finding in standing.items()}
+    merged = {name for name, finding in standing.items() if hosts[name] or finding.rule.line_only}
     guests: dict[str, list[Finding]] = {}
-    merged: set[str] = set()
     for name, finding in standing.items():
-        hosts = [host for host in finding.rule.line_in if host in standing and host != name]
-        hosts += _hosts_by_assay(finding, standing, ctx)
-        hosts = [host for host in hosts if not standing[host].rule.line_only]
-        if hosts or finding.rule.line_only:
-            merged.add(name)
-        for host in hosts if finding.rule.line_only and not finding.rule.spec.get("line_once") else hosts[:1]:
-            guests.setdefault(host, []).append(finding)
+        cards = [*dict.fromkeys(card for host in hosts[name] for card in _cards(host, hosts))]
+        for card in cards if finding.rule.line_only and not finding.rule.spec.get("line_once") else cards[:1]:
+            guests.setdefault(card, []).append(finding)
     return guests, merged
+
+
+def _hosts(finding: Finding, standing: dict[str, Finding], ctx: Context) -> list[str]:
+    """Rules that spoke, have a card or may have one, and take this finding in."""
+    named = [host for host in finding.rule.line_in if host in standing and host != finding.rule.id]
+    hosts = [*named, *_hosts_by_assay(finding, standing, ctx)]
+    return [host for host in hosts if not standing[host].rule.line_only]
+
+
+def _cards(host: str, hosts: Mapping[str, Sequence[str]]) -> Iterator[str]:
+    """The cards in which a line of `host` is read: its own, or those that it is a line of itself."""
+    if not hosts[host]:
+        yield host
+    for other in hosts[host][:1]:
+        yield from _cards(other, hosts)
 
 
 def _hosts_by_assay(finding: Finding, standing: dict[str, Finding], ctx: Context) -> list[str]:

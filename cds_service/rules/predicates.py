@@ -168,15 +168,21 @@ def _state_fits(condition: Condition, spec: Any, ctx: Context, concepts: frozens
 
 
 def _is_recent(condition: Condition, spec: Any, ctx: Context) -> bool | None:
-    """Onset later than today minus n calendar months; any day of a partial date counts (0.4.12)."""
+    """Onset later than today minus n calendar months; any day of a partial date counts (0.4.12).
+
+    Without an onset the day of record stands for it (4.4, C-T-5), but not where the rubric says that it is past.
+    """
     if "within_months" not in spec and "before_months" not in spec:
         return True
     when = condition.onset or condition.recorded
-    if when is None:
-        return None
     if "before_months" in spec:
-        return when.last_day < months_before(ctx.as_of, ctx.days(spec["before_months"]))
-    return when.last_day > months_before(ctx.as_of, ctx.days(spec["within_months"]))
+        return None if when is None else when.last_day < months_before(ctx.as_of, ctx.days(spec["before_months"]))
+    day = months_before(ctx.as_of, ctx.days(spec["within_months"]))
+    if any(latest is not None and latest.last_day <= day for latest in (when, condition.abated)):
+        return False
+    if when is None or (condition.past and condition.onset is None):
+        return None
+    return True
 
 
 def _procedure(spec: Any, ctx: Context) -> Truth:

@@ -33,6 +33,7 @@ def result(spec: Any, ctx: Context) -> Answer:
         series = _after_start(series, names(spec["after_start"]), ctx)
     doubts = ctx.lately(marker, within)
     if not series:
+        doubts = doubts if "comparable" in spec else (*_not_comparable(spec, ctx), *doubts)
         return (None, (), doubts) if doubts else NO
     passed = _meets(spec, series[0], ctx)
     if passed:
@@ -40,6 +41,15 @@ def result(spec: Any, ctx: Context) -> Answer:
     if passed is None:
         return (None, (), (Doubt("comparator", marker, {"result": series[0]}), *doubts))
     return (None, (), doubts) if doubts else NO
+
+
+def _not_comparable(spec: Any, ctx: Context) -> tuple[Doubt, ...]:
+    """Why nothing is known of a limit although there is a result: the newest one has no value to compare."""
+    marker, within = spec["marker"], ctx.days(spec.get("within_days"))
+    newest = next((m for m in ctx.series(marker) if m.day is not None and ctx.recent(m.day, within)), None)
+    if newest is None or (newest.value is not None and not newest.problem):
+        return ()
+    return (Doubt(f"dq_{newest.problem or 'no_value'}", marker, {"result": newest}),)
 
 
 def _after_start(series: tuple[Measurement, ...], keys: frozenset[str], ctx: Context) -> tuple[Measurement, ...]:

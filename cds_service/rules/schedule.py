@@ -68,7 +68,7 @@ def evaluate(rule: Rule, truth: Truth, ctx: Context) -> Outcome:
         return _outcome(rule, (course,), schedule, None, statuses, ctx)
     began = course.start or changed or date.min
     opened, following = _timeline(schedule, began, changed, ctx.as_of)
-    statuses = _statuses(opened, began, ctx) if opened else []
+    statuses = _statuses(opened, began, changed, ctx) if opened else []
     timetable.note(ctx, schedule.profile, course, changed or course.start, opened, statuses)
     if opened is None:
         return Outcome(rule.id, "fine", "no milestone is open", next_due=following)
@@ -110,7 +110,7 @@ def _protocol(rule: Rule, ctx: Context) -> Protocol:
 
 def _changed(schedule: Schedule, course: Therapy, ctx: Context) -> date | None:
     """Latest change of dose or product, or a further therapy of the anchor that was added; None if none counts."""
-    if schedule.clock != "change":
+    if schedule.clock != "change" or not holds(schedule.clock_when, ctx).holds:
         return None
     courses = ctx.courses(frozenset(schedule.anchor))
     first = course.start or date.min
@@ -197,9 +197,9 @@ def _asked(items: Iterable[Item], ctx: Context) -> list[Item]:
     return [item for item in items if item.when is None or holds(item.when, ctx).holds is not False]
 
 
-def _statuses(opened: Open, began: date, ctx: Context) -> list[Status]:
+def _statuses(opened: Open, began: date, changed: date | None, ctx: Context) -> list[Status]:
     """The tests that are asked for at a milestone; one whose own window has not opened yet is not."""
-    windows = ((item, _own_window(item, opened, began, ctx.as_of)) for item in _asked(opened.items, ctx))
+    windows = ((item, _own_window(item, opened, began, changed, ctx.as_of)) for item in _asked(opened.items, ctx))
     return [_in_window(item, window, ctx) for item, window in windows if window is not None]
 
 
@@ -210,11 +210,16 @@ def _in_window(item: Item, window: Open, ctx: Context) -> Status:
     return msgspec.structs.replace(status, due=msgspec.structs.replace(status.due, target=window.target))
 
 
-def _own_window(item: Item, opened: Open, began: date, today: date) -> Open | None:
-    """The days of a test: its own, counted from the start of the course, if it has some, else the milestone's."""
+def _own_window(item: Item, opened: Open, began: date, changed: date | None, today: date) -> Open | None:
+    """The days of a test: its own if it has some, else the milestone's.
+
+    Its own begin again with a change of dose, as the milestones do; those that come back keep to the start.
+    """
     window = item.window
     if window is None:
         return opened
+    if changed is not None and not window.every:
+        began = changed
     turn = _turn(window, (today - began).days)
     if turn is None:
         return None

@@ -196,6 +196,7 @@ class _Maker:
             "code": {**_clinical(facts.code), **({"text": facts.name} if facts.name else {})},
             "onsetDateTime": self.date(facts.onset),
             "recordedDate": self.date(facts.recorded),
+            "abatementDateTime": self.date(facts.abated),
         }
 
     def procedure(self, facts: ProcedureFacts) -> Resource:

@@ -90,6 +90,7 @@ class ConditionFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     verification: str = "confirmed"
     onset: str = ""
     recorded: str = ""
+    abated: str = ""
 
 
 class ProcedureFacts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

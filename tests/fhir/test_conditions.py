@@ -104,7 +104,8 @@ def test_the_clinical_status(condition, clinical, active):
 
 @pytest.mark.parametrize(("code", "active"), [("Z85.46", False), ("C61", True), ("I25.2", False), ("I21.4", True)])
 def test_a_rubric_that_is_past_is_not_active(condition, code, active):
-    assert condition(code, clinicalStatus=status("active")).active is active
+    found = condition(code, clinicalStatus=status("active"))
+    assert (found.active, found.past) == (active, not active)
 
 
 @pytest.mark.parametrize(
@@ -116,6 +117,13 @@ def test_a_rubric_that_is_past_is_not_active(condition, code, active):
 )  # fmt: skip
 def test_an_end_counts_where_the_status_is_missing(condition, ended, clinical, active):
     assert condition(abatementDateTime=ended, clinicalStatus=clinical).active is active
+
+
+def test_the_day_on_which_it_ended(condition):
+    ended = condition(abatementDateTime="2016-03-01").abated
+    assert ended is not None
+    assert ended.day == date(2016, 3, 1)
+    assert condition().abated is None
 
 
 @pytest.mark.parametrize(

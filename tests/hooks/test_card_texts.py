@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from datetime import date
+from decimal import Decimal
 from typing import Any
 
 import msgspec
+import pytest
 
 from cds_service.chart import Gap
 from cds_service.knowledge.model import Knowledge
@@ -22,6 +24,8 @@ from tests.rules.conftest import (
     on_testosterone,
     order,
     procedure,
+    switched,
+    when,
 )
 
 RXNORM = "RxNorm product 835840"
@@ -106,8 +110,7 @@ def test_psa_doubled_for_finasteride(knowledge: Knowledge) -> None:
         "- On testosterone cypionate (injection) since 2025-07-10 (sample on day 480); "
         "recognised from RxNorm product 1.\n"
         "- On finasteride for 380 days at the sample of 2026-11-02: the measured 2.60 ng/mL is multiplied by 2.",
-        "Basis: Endocrine Society 2018, After the first year: standard screening "
-        "(strength: not stated; figure from expert knowledge).",
+        "Basis: Endocrine Society 2018, After the first year: standard screening (strength: not stated).",
         f"Rule PSA-1b, version 1; result: `Observation/psa-9`; sex: recorded gender. {CLOSING}",
     )
 
@@ -215,6 +218,72 @@ def test_a_recent_infarction_is_dated_in_the_summary(knowledge: Knowledge) -> No
     patient = chart(conditions=[condition("mi", onset=date(2026, 8, 1))], drafts=[draft()])
     assert summary_of("C-T-5", patient, knowledge, SIGN) == (
         "Myocardial infarction of 2026-08-01: within 6 months, review before testosterone"
+    )
+
+
+def test_a_recorded_infarction_may_be_older(knowledge: Knowledge) -> None:
+    patient = chart(conditions=[condition("mi", recorded=when(date(2026, 11, 15)))], drafts=[draft()])
+    assert summary_of("C-T-5", patient, knowledge, SIGN) == (
+        "Myocardial infarction (recorded 2026-11-15, onset unknown): perhaps within 6 months, "
+        "review before testosterone"
+    )
+
+
+def test_the_months_are_those_that_the_site_has_chosen(knowledge: Knowledge) -> None:
+    patient = chart(conditions=[condition("mi", onset=date(2026, 10, 1))], drafts=[draft()])
+    assert summary_of("C-T-5", patient, switched(knowledge, cv_event_months=3), SIGN) == (
+        "Myocardial infarction of 2026-10-01: within 3 months, review before testosterone"
+    )
+
+
+def test_a_lower_limit_reads_as_one(knowledge: Knowledge) -> None:
+    patient = on_testosterone(lab("TT", "250", date(2026, 11, 12), "250 ng/dL"), start=100)
+    assert summary_of("TT-4", patient, knowledge) == (
+        "Total testosterone 250 ng/dL on 2026-11-12 (below 350 ng/dL) on testosterone cypionate"
+    )
+
+
+def test_estradiol_on_an_aromatase_inhibitor_names_the_inhibitor(knowledge: Knowledge) -> None:
+    drug = course("AROMATASE_INHIBITOR", 100, form="oral", agent="anastrozole")
+    patient = on_testosterone(lab("E2", "5", date(2026, 11, 12), "5.0 pg/mL"), start=300, therapies=[drug])
+    assert summary_of("E2M-2", patient, knowledge) == (
+        "Estradiol 5.0 pg/mL on 2026-11-12 (below 10 pg/mL) on anastrozole"
+    )
+
+
+def test_a_therapy_that_two_protocols_rest_on_is_told_once(knowledge: Knowledge) -> None:
+    drug = course("AROMATASE_INHIBITOR", 100, form="oral", agent="anastrozole")
+    patient = on_testosterone(lab("LDL", "200", date(2026, 11, 12), "200 mg/dL"), start=300, therapies=[drug])
+    detail = card_of(Stop("", patient), "LDL-1", knowledge)["detail"]
+    assert (detail.count("On testosterone cypionate"), detail.count("On anastrozole")) == (1, 1)
+
+
+@pytest.mark.parametrize(("stop_limit", "said"), [("54.0", "54 %"), ("56.0", "56 %")])
+def test_the_stop_limit_is_the_sites(stop_limit: str, said: str, knowledge: Knowledge) -> None:
+    patient = on_testosterone(lab("HCT", "53", date(2026, 11, 12), "53 %"), start=500)
+    card = card_of(Stop("", patient), "HCT-2", switched(knowledge, hct_stop=Decimal(stop_limit)))
+    assert card["summary"] == (
+        f"Hematocrit 53.0 % on 2026-11-12 (limit 52 %, stop limit {said}) on testosterone cypionate"
+    )
+    assert ("54 %" in card["summary"] + card["detail"]) is (stop_limit == "54.0")
+
+
+def test_triglycerides_before_oral_estrogen_have_value_unit_and_date(knowledge: Knowledge) -> None:
+    patient = chart(
+        lab("TRIG", "900", date(2026, 11, 1), "900 mg/dL"),
+        drafts=[draft("ESTRADIOL", agent="estradiol", form="oral")],
+        sex="female",
+    )
+    assert summary_of("C-E-9", patient, knowledge, SIGN) == (
+        "Triglycerides 900 mg/dL on 2026-11-01 (limit 500 mg/dL): review before systemic estrogen"
+    )
+
+
+def test_one_missing_test_before_a_start_is_named(knowledge: Knowledge) -> None:
+    patient = chart(drafts=[draft(form="topical", agent="testosterone")], sex="female")
+    detail = card_of(Stop("", patient, SIGN), "C-T-11", knowledge)["detail"]
+    assert detail.startswith(
+        "**Before a start of testosterone (topical): no recent result of total testosterone in the chart.**"
     )
 
 

@@ -154,8 +154,8 @@ def test_order_is_that_of_the_tables(knowledge: Knowledge) -> None:
         result(marker, value) for marker, value in [("LDL", "200"), ("E2", "60"), ("TT", "1100"), ("PSA", "5")]
     ]
     cards = Stop("", on_testosterone(*results, measurement("HCT", "55"), start=25)).cards(knowledge)
-    assert topics(cards) == ["HCT-1", "PSA-1", "TT-1", "E2M-1"]
-    assert "#### LDL cholesterol 200 mg/dL" in cards[3]["detail"]
+    assert topics(cards) == ["HCT-1", "PSA-1", "TT-1", "E2M-1", "MISS"]
+    assert "#### LDL cholesterol 200 mg/dL" in cards[4]["detail"]
 
 
 @pytest.mark.parametrize("text", [LONG, LONG_WORDS, f"{LONG}\n{LONG}"])
@@ -223,9 +223,12 @@ def findings(knowledge: Knowledge, *indicators: str) -> list[Finding]:
         ("c c w i i", ["critical-0", "critical-1", "warning-0", "info-0", "info-1"]),
         ("c c w w i i i", ["critical-0", "critical-1", "warning-0", "warning-1", "info-0"]),
         ("c c c w w w i", ["critical-0", "critical-1", "critical-2", "warning-0", "info-0"]),
-        ("c w w w w w i i", ["critical-0", "warning-0", "info-0"]),
-        ("c c c c c c i", ["critical-0", "info-0"]),
-        ("w w w w w w", ["warning-0"]),
+        ("c c w w w w", ["critical-0", "critical-1", "warning-0", "warning-1", "warning-2"]),
+        ("c w w w w w i i", ["critical-0", "warning-0", "warning-1", "warning-2", "info-0"]),
+        ("c c c c c c i", ["critical-0", "critical-1", "critical-2", "critical-3", "info-0"]),
+        ("w w w w w", [f"warning-{number}" for number in range(5)]),
+        ("w w w w w w", [f"warning-{number}" for number in range(5)]),
+        ("i i i i i i i i", [f"info-{number}" for number in range(5)]),
     ],
 )
 def test_seven_findings_become_five_cards(indicators: str, expected: list[str], knowledge: Knowledge) -> None:
@@ -237,6 +240,14 @@ def test_seven_findings_become_five_cards(indicators: str, expected: list[str], 
     text = "\n".join(card["detail"] + card["summary"] for card in cards)
     for finding in found:
         assert f"About {finding.rule.topic}" in text
+
+
+def test_only_the_last_are_merged(knowledge: Knowledge) -> None:
+    """Six cards: two share the fifth place, the others keep theirs."""
+    found = findings(knowledge, *["critical"] * 2, *["warning"] * 4)
+    site = msgspec.structs.replace(knowledge, rules=(*knowledge.rules, *(finding.rule for finding in found)))
+    summaries = [card["summary"] for card in render(found, site)]
+    assert summaries[2:] == ["About warning-0", "About warning-1", "About warning-2 (and 1 more)"]
 
 
 def test_merged_card_says_how_many_more(knowledge: Knowledge) -> None:

@@ -215,6 +215,12 @@ def test_onset_in_a_summary_keeps_its_blank(words: Words) -> None:
     assert words.onset(condition("mi")) == ""
 
 
+def test_a_date_of_record_is_not_put_as_the_onset(words: Words) -> None:
+    recorded = when(date(2026, 11, 15))
+    assert words.onset(condition("mi", recorded=recorded)) == " (recorded 2026-11-15, onset unknown)"
+    assert words.onset(condition("mi", onset=date(2026, 5, 1), recorded=recorded)) == " of 2026-05-01"
+
+
 def test_decimals_round_half_up(words: Words) -> None:
     assert words.decimals(Decimal("70.905"), 2) == "70.91"
     assert words.decimals(Decimal("20"), 1) == "20.0"
@@ -265,7 +271,7 @@ def test_messages_escape_what_they_are_given(words: Words) -> None:
 
 def test_a_message_is_one_line(words: Words) -> None:
     assert words.line(Line("condition_undated", {"name": "a\nb\u2028c"})).splitlines() == [
-        "a b c has no date, so that it is not known whether it is recent."
+        "a b c has no date of onset, so that it is not known whether it is recent."
     ]
     assert words.line(Line("", text="A note of the rule.")) == "A note of the rule."
 

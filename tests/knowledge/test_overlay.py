@@ -391,9 +391,9 @@ def test_lapsed_reviews_are_told_by_the_day_that_is_given(shipped: Knowledge) ->
 
 
 def test_words_that_still_say_the_shipped_number_are_told(at_site: Callable[..., Knowledge]) -> None:
-    site = at_site('switches: {hct_stop: "53.0"}')
-    told = [text for text in warnings(site, TODAY) if text.startswith("HCT-2: its advice")]
-    assert told == ["HCT-2: its advice says the shipped 54.0; overlay.yaml:5 has made switch hct_stop 53.0"]
+    site = at_site('switches: {psa_limit: "3.50"}')
+    told = [text for text in warnings(site, TODAY) if text.startswith("PSA-1: its title")]
+    assert told == ["PSA-1: its title says the shipped 4.00; overlay.yaml:5 has made switch psa_limit 3.50"]
 
 
 # -- who and why ---------------------------------------------------------------------------------------

@@ -137,6 +137,9 @@ def test_albumin_with_a_comparator_is_not_used(knowledge):
     assert values["albumin_value"] == Decimal("4.3")
 
 
+FIRST = TODAY.replace(day=1)
+
+
 @pytest.mark.parametrize(
     ("total", "shbg"),
     [
@@ -149,11 +152,16 @@ def test_albumin_with_a_comparator_is_not_used(knowledge):
         (measurement("TT", "500", 10, status="preliminary"), measurement("SHBG", "30", 10)),
         (measurement("TT", "500", 396), measurement("SHBG", "30", 396)),
         (
-            measurement("TT", "500", when=month(TODAY.replace(day=1))),
-            measurement("SHBG", "30", when=month(TODAY.replace(day=1))),
+            measurement("TT", "500", when=month(FIRST)),
+            measurement("SHBG", "30", when=month(FIRST)),
         ),
+        (measurement("TT", "500", FIRST), measurement("SHBG", "30", when=month(FIRST))),
+        (measurement("TT", "500", when=month(FIRST)), measurement("SHBG", "30", FIRST)),
     ],
-    ids=["other day", "TT bound", "SHBG bound", "mass", "implausible", "no unit", "preliminary", "old", "month"],
+    ids=[
+        *("other day", "TT bound", "SHBG bound", "mass", "implausible", "no unit", "preliminary", "old", "months"),
+        *("SHBG of the month", "TT of the month"),
+    ],
 )
 def test_what_is_not_calculated(knowledge, total, shbg):
     assert outcome(on_testosterone(total, shbg), knowledge, "CALC-FT").finding is None

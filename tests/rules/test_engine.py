@@ -10,7 +10,7 @@ import pytest
 from cds_service.chart import Refused
 from cds_service.knowledge.model import Note
 from cds_service.rules import engine, predicates, quality
-from cds_service.rules.outcome import Evaluation, Result
+from cds_service.rules.outcome import Evaluation, Finding, Result
 from tests.rules.conftest import (
     card,
     cards,
@@ -24,6 +24,7 @@ from tests.rules.conftest import (
     on_testosterone,
     order,
     result_of,
+    switched,
 )
 
 HOOKS = ["patient-view", "order-select", "order-sign"]
@@ -220,6 +221,31 @@ def test_a_test_that_two_protocols_miss_stands_once(knowledge, place, shift, day
     due = [(f.rule.id, [item.test for item in f.due]) for f in evaluation.findings if f.rule.topic == "MISS"]
     assert due == [(host, ["TT", "E2", "CBC"])]
     assert card(evaluation, host).tests == ("TT", "E2", "CBC")
+
+
+def changed(knowledge, **rules):
+    """The knowledge with fields of some rules replaced: `E2M_1={…}`."""
+    fields = {name.replace("_", "-"): given for name, given in rules.items()}
+    made = tuple(msgspec.structs.replace(rule, **fields.get(rule.id, {})) for rule in knowledge.rules)
+    return msgspec.structs.replace(knowledge, rules=made)
+
+
+@pytest.mark.parametrize(("order", "own"), [(5, True), (20, False)])
+def test_a_finding_is_no_line_of_a_card_that_is_not_shown(knowledge, order, own):
+    """The second protocol comes first and takes over all tests of the first, or none."""
+    linked = changed(twice(knowledge, order=order, shift=0), E2M_1={"line_in": ("MISS-male_trt",)})
+    patient = on_testosterone(measurement("E2", "60", 10), start=100)
+    told = dict(cards(judge(patient, linked)))
+    assert ("E2M-1" in told, "MISS-male_trt" in told) == (own, not own)
+
+
+def test_a_line_of_a_line_stands_in_its_card(knowledge):
+    linked = changed(switched(knowledge, tt_target="seed"), E2M_1={"line_in": ("TT-SEED",)})
+    patient = on_testosterone(measurement("TT", "750", 10), measurement("E2", "60", 10), start=100)
+    evaluation = judge(patient, linked)
+    assert not {"E2M-1", "TT-SEED"} & dict(cards(evaluation)).keys()
+    guests = [line.values.get("finding") for line in card(evaluation, "TT-2").lines]
+    assert sorted(guest.rule.id for guest in guests if isinstance(guest, Finding)) == ["E2M-1", "TT-SEED"]
 
 
 # -- what stayed unknown (0.4.4) ---------------------------------------------------------------------

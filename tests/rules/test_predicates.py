@@ -289,6 +289,34 @@ def test_a_diagnosis_without_any_date_leaves_open_whether_it_is_recent(knowledge
     assert ask(knowledge, tree, conditions=[condition("mi"), dated]).facts == (dated,)
 
 
+@pytest.mark.parametrize(
+    ("abated", "within"),
+    [(date(2026, 5, 21), NO), (date(2026, 5, 22), NO), (date(2026, 5, 23), YES), (None, YES)],
+)
+def test_what_was_over_before_the_months_is_not_recent(knowledge, abated, within):
+    tree = {"condition": {"concept": "mi", "within_months": 6}}
+    found = condition("mi", active=False, recorded=when(7), abated=abated and when(abated))
+    assert ask(knowledge, tree, conditions=[found]).holds is within
+
+
+@pytest.mark.parametrize(
+    ("recorded", "within"), [(date(2026, 5, 22), NO), (date(2026, 5, 23), OPEN), (date(2026, 11, 15), OPEN)]
+)
+def test_a_record_of_what_is_past_does_not_date_it(knowledge, recorded, within):
+    """It began before the record, by how much is not said: an old record settles it, a new one does not."""
+    tree = {"condition": {"concept": "mi", "within_months": 6}}
+    found = condition("mi", active=False, past=True, recorded=when(recorded))
+    truth = ask(knowledge, tree, conditions=[found])
+    assert truth.holds is within
+    assert [doubt.message for doubt in truth.doubts] == ["condition_undated"] * (within is OPEN)
+
+
+def test_the_onset_of_what_is_past_counts(knowledge):
+    tree = {"condition": {"concept": "mi", "within_months": 6}}
+    found = condition("mi", active=False, past=True, onset=when(date(2026, 5, 23)))
+    assert ask(knowledge, tree, conditions=[found]).holds is YES
+
+
 def test_recorded_only_takes_what_is_not_recorded_as_absent(knowledge):
     tree = {"condition": {"concept": "gender_incongruence", "recorded_only": True}}
     assert ask(knowledge, tree, gaps=[gap("conditions")]).holds is NO

@@ -127,6 +127,25 @@ def test_a_missing_list_leaves_it_open(knowledge):
     assert answer(tree, chart(measurement("IGF1", None, 10, problem="no_unit")), knowledge) is False
 
 
+@pytest.mark.parametrize(
+    ("results", "expected"),
+    [
+        ([], False),
+        ([measurement("E2", None, 395, problem="no_unit")], None),
+        ([measurement("E2", None, 396, problem="no_unit")], False),
+        ([measurement("E2", None, 10, problem="text")], None),
+        ([measurement("E2", "99999", 10, problem="implausible")], None),
+        ([measurement("E2", None, 10)], None),
+        ([measurement("E2", None, 10, status="cancelled")], False),
+        ([measurement("E2", None, 10, problem="no_unit"), measurement("E2", "41.0", 20)], True),
+        ([measurement("E2", None, 10, problem="no_unit"), measurement("E2", "40.0", 20)], False),
+    ],
+)
+def test_a_result_that_cannot_be_compared_leaves_a_limit_open(knowledge, results, expected):
+    """A later one that cannot be compared does not hide an earlier one (0.4.6)."""
+    assert answer({"result": {"marker": "E2", "above": "40.0"}}, chart(*results), knowledge) is expected
+
+
 # -- together --------------------------------------------------------------------------------------------
 
 
