@@ -57,12 +57,12 @@ def tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def site(folder: Path, tables: Path) -> Settings:
-    """One client, whose keys are in a file; a public URL; a database with tables and nothing in them."""
+    """One client, whose keys are in a file; a public URL; any origin; an empty database with tables."""
     file = folder / "jwks.json"
     file.write_bytes(ehr.key_set(*(ehr.jwk(name, kid=ehr.KID if name == "ES384" else name) for name in KINDS)))
     url = f"sqlite:///{shutil.copy(tables, folder)}"
     client = Client(name="ehr", issuer=ehr.ISSUER, jwks_file=str(file), algorithms=KINDS)
-    return Settings(public_url=BASE, database_url=url, clients=(client,), calls_per_minute=0)
+    return Settings(public_url=BASE, cors_origins=("*",), database_url=url, clients=(client,), calls_per_minute=0)
 
 
 @pytest.fixture

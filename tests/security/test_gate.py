@@ -219,7 +219,7 @@ def test_everything_else_is_closed(service, shared):
 
 
 def test_rate_of_a_client(serve):
-    service = serve(calls_per_minute=3, cors_origins=("*",))
+    service = serve(calls_per_minute=3)
     assert [ask(service, token(HERE)).status_code for _ in range(3)] == [200] * 3
     said = token(HERE)
     response = ask(service, said)
