@@ -279,6 +279,25 @@ def test_triglycerides_before_oral_estrogen_have_value_unit_and_date(knowledge: 
     )
 
 
+@pytest.mark.parametrize(
+    ("results", "said"),
+    [
+        ([lab("TSH", "30", date(2026, 11, 12), "30 mIU/L")], "TSH 30.000 mIU/L on 2026-11-12 was not judged"),
+        ([], "TSH is not usable"),
+    ],
+)
+def test_tsh_that_a_diagnosis_sets_aside_is_shown(results: list[Any], said: str, knowledge: Knowledge) -> None:
+    drug = course("LEVOTHYROXINE", 100, form="oral", agent="levothyroxine")
+    patient = chart(*results, therapies=[drug], conditions=[condition("central_hypothyroidism")])
+    assert summary_of("TSH-C", patient, knowledge) == f"Central hypothyroidism: {said}, follow free T4"
+
+
+def test_a_line_says_of_a_lower_limit_that_it_is_one(knowledge: Knowledge) -> None:
+    patient = on_testosterone(lab("TT", "250", date(2026, 11, 12), "250 ng/dL"), start=100)
+    card = card_of(Stop("", patient, switches={"tt_target": "seed"}), "TT-4", knowledge)
+    assert "250 ng/dL on 2026-11-12 (below 450 ng/dL)." in card["detail"]
+
+
 def test_one_missing_test_before_a_start_is_named(knowledge: Knowledge) -> None:
     patient = chart(drafts=[draft(form="topical", agent="testosterone")], sex="female")
     detail = card_of(Stop("", patient, SIGN), "C-T-11", knowledge)["detail"]
