@@ -237,8 +237,10 @@ class Words:
     def onset(self, condition: Condition) -> Own:
         """Date of a condition for a summary, `` of 2026-05-01``, that of its record if need be, or ''."""
         shown = self.day(condition)
-        message = "onset_of" if condition.onset else "onset_unknown"
-        return Own(f" {self.say(message, day=shown)}" if shown else "")
+        if not shown:
+            return Own("")
+        told = self.say("onset_of", day=shown) if condition.onset else self.say("onset_unknown", day=shown)
+        return Own(f" {told}")
 
     # -- texts ---------------------------------------------------------------------------------------
 

@@ -17,7 +17,7 @@ from cds_service.chart import Gap, Measurement
 from cds_service.hooks.wording import templates_folder
 from cds_service.hooks.words import Words
 from cds_service.knowledge.model import Knowledge, Rule
-from cds_service.rules import engine
+from cds_service.rules import engine, outcome
 from cds_service.rules.calculated import FORMULAS
 from cds_service.rules.lines import ALARMS
 from tests.hooks.tour import Stop, spoken, stops
@@ -160,6 +160,8 @@ def called(name: str, folder: str) -> Iterator[str]:
             match node.args[0]:
                 case ast.Constant(value=str(value)) if value:
                     yield value
+                case ast.Name(id=constant) if constant.isupper():
+                    yield getattr(outcome, constant)
                 case ast.JoinedStr(values=[ast.Constant(value=str(value)), *_]):
                     yield f"{value}*"
 

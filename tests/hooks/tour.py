@@ -103,6 +103,11 @@ def _results(text: str) -> list[Stop]:
         Stop("odd result", on_testosterone(odd, later, result("HCT", "51", 100, text), start=500)),
         Stop("month", chart(blurred, therapies=[course(start=500, on_hold=True, **words)])),
         Stop("start unknown", on_testosterone(odd, start=None)),
+        Stop("route unknown", _on_estradiol(text)),
+        Stop(
+            "last dose long ago",
+            chart(odd, therapies=[course(start=300, end=100, unsure=True, given=(when(100),))]),
+        ),
         Stop(
             "set aside long ago",
             on_testosterone(result("HCT", "51.0", 40, text), start=500),
@@ -192,11 +197,25 @@ def _ordering(text: str) -> list[Stop]:
         Stop("an order with reasons against it", chart(*pair, *values, drafts=[written], conditions=many), SIGN),
         Stop("at 66", chart(drafts=[written], birth=date(1960, 1, 1)), SIGN),
         Stop("undated", chart(drafts=[written], conditions=[named("mi")]), SIGN),
+        Stop("date of record", chart(drafts=[written], conditions=[named("mi", recorded=recorded)]), SIGN),
+        Stop("estradiol drafted on levothyroxine", _drafting_estradiol(text), SIGN),
         Stop("year of birth only", chart(drafts=[written], birth=_year(1961)), SIGN),
         Stop("minor", chart(drafts=[written], birth=date(2012, 1, 1)), SIGN),
         Stop("no sex", chart(drafts=[written], sex=None), SIGN),
         Stop("no birth date", on_testosterone(start=500, birth=None)),
     ]
+
+
+def _on_estradiol(text: str) -> Chart:
+    """A woman with high triglycerides on estradiol of which nobody knows how she takes it."""
+    estradiol = course("ESTRADIOL", 100, form="unknown", agent=text)
+    return chart(result("TRIG", "1200", text=text), therapies=[estradiol], sex="female", birth=date(1970, 1, 1))
+
+
+def _drafting_estradiol(text: str) -> Chart:
+    """A woman on levothyroxine for whom estradiol is drafted, and not how she will take it."""
+    estradiol = draft("ESTRADIOL", form="unknown", agent=text)
+    return chart(therapies=[course("LEVOTHYROXINE", 400)], drafts=[estradiol], sex="female", birth=date(1970, 1, 1))
 
 
 def _year(number: int) -> When:

@@ -295,8 +295,8 @@ YEARLY = {
     ("dhea", "expert"): {"DHEAS"},
 }
 
-CHANGES = {"male_trt_ai", "thyroid_replacement", "gh_axis"}
-"""Protocols whose milestones start again at a change of dose (3.3, 3.9, 3.10)."""
+CHANGES = {"male_trt", "male_trt_ai", "thyroid_replacement", "gh_axis"}
+"""Protocols whose milestones start again at a change of dose (3.1 gel, 3.3, 3.9, 3.10)."""
 
 
 @pytest.fixture(scope="module")
