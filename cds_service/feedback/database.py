@@ -39,6 +39,8 @@ _QUICK, _SAFE = "NORMAL", "FULL"
 """How SQLite commits: what a power cut may undo, and what it may not."""
 _BUSY_MS = 5000
 """How long SQLite waits for another writer."""
+_CACHE_KIB = 256
+"""Pages that a connection to SQLite keeps: each thread has one, and SQLite's own measure is eight times that."""
 _CONNECT_SECONDS = 2
 _STATEMENT_MS = 2000
 _LIVELY = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 20_000}
@@ -106,7 +108,13 @@ def _prepare(connection: Any, _record: Any) -> None:
     # The driver's own idea of when a transaction begins would leave DDL and reads outside; `_begin` says it.
     connection.isolation_level = None
     cursor = connection.cursor()
-    for pragma in ("journal_mode=WAL", f"synchronous={_QUICK}", f"busy_timeout={_BUSY_MS}", "foreign_keys=ON"):
+    for pragma in (
+        "journal_mode=WAL",
+        f"synchronous={_QUICK}",
+        f"busy_timeout={_BUSY_MS}",
+        f"cache_size={-_CACHE_KIB}",
+        "foreign_keys=ON",
+    ):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
 

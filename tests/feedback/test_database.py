@@ -141,10 +141,16 @@ def test_sqlite_is_opened_with_a_log_that_readers_do_not_wait_for(tmp_path: Path
     with engine.connect() as connection:
         pragmas = {
             name: connection.exec_driver_sql(f"PRAGMA {name}").scalar()
-            for name in ("journal_mode", "synchronous", "busy_timeout", "foreign_keys")
+            for name in ("journal_mode", "synchronous", "busy_timeout", "cache_size", "foreign_keys")
         }
     engine.dispose()
-    assert pragmas == {"journal_mode": "wal", "synchronous": 1, "busy_timeout": 5000, "foreign_keys": 1}
+    assert pragmas == {
+        "journal_mode": "wal",
+        "synchronous": 1,
+        "busy_timeout": 5000,
+        "cache_size": -256,
+        "foreign_keys": 1,
+    }
 
 
 def test_what_must_outlive_a_power_cut_waits_for_the_disk_and_nothing_else_does(tmp_path: Path):
