@@ -195,9 +195,8 @@ def test_reload_and_another_span_of_time_need_no_new_sign_in(seen: Seen, service
     assert seen.faults == []
 
 
-def test_of_two_spans_of_time_the_last_chosen_is_drawn(seen: Seen, service: Service, ehr: Ehr) -> None:
-    page = launch(seen, service, ehr)
-    drawn(page)
+def choose_two_spans(page: Page) -> Route:
+    """Choose a year, then all: all is drawn, while the call for the year, which is given back, waits."""
     held: list[Route] = []
     page.route("**/smart/view", lambda route: route.fallback() if held else held.append(route))
     years = page.get_by_label("Time shown")
@@ -205,8 +204,15 @@ def test_of_two_spans_of_time_the_last_chosen_is_drawn(seen: Seen, service: Serv
     with page.expect_response("**/smart/view"):
         years.select_option("all")
     expect(page.locator("#HCT a.mark")).to_have_count(9)
-    with page.expect_event("requestfinished", lambda request: request == held[0].request):
-        held[0].continue_()
+    return held[0]
+
+
+def test_of_two_spans_of_time_the_last_chosen_is_drawn(seen: Seen, service: Service, ehr: Ehr) -> None:
+    page = launch(seen, service, ehr)
+    drawn(page)
+    first = choose_two_spans(page)
+    with page.expect_event("requestfinished", lambda request: request == first.request):
+        first.continue_()
     page.evaluate("fetch(location.href).then((answer) => answer.text())")
     expect(page.locator("#HCT a.mark")).to_have_count(9)
     assert seen.faults == []
@@ -218,23 +224,17 @@ def test_a_span_of_time_that_was_given_up_and_one_that_comes_after_a_fault(
     """Without the check of the console: the browser itself complains of answers that fail."""
     page = launch(seen, service, ehr)
     drawn(page)
-    held: list[Route] = []
-    page.route("**/smart/view", lambda route: route.fallback() if held else held.append(route))
-    years = page.get_by_label("Time shown")
-    years.select_option("1")
-    with page.expect_response("**/smart/view"):
-        years.select_option("all")
-    expect(page.locator("#HCT a.mark")).to_have_count(9)
-    with page.expect_event("requestfailed", lambda request: request == held[0].request):
-        held[0].abort()
+    first = choose_two_spans(page)
+    with page.expect_event("requestfailed", lambda request: request == first.request):
+        first.abort()
     page.evaluate("fetch(location.href).then((answer) => answer.text())")
     expect(page.locator("#status")).to_be_hidden()
     page.unroute("**/smart/view")
     page.route("**/smart/view", lambda route: route.fulfill(status=500))
-    years.select_option("1")
+    page.get_by_label("Time shown").select_option("1")
     expect(page.get_by_role("status")).to_contain_text("could not be drawn")
     page.unroute("**/smart/view")
-    years.select_option("all")
+    page.get_by_label("Time shown").select_option("all")
     expect(page.locator("#status")).to_be_hidden()
 
 
