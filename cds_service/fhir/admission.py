@@ -50,7 +50,7 @@ class Admission:
 
     def _admit_alike(self, page: Page, resources: list[Any], readers: Readers) -> None:
         """The same for a page that was read at one go."""
-        (name,) = page.expected.types
+        (name,) = page.expected.types - bundle.INCLUDED
         reading, read, used = self.reading, readers[name], 0
         for resource in resources:
             try:

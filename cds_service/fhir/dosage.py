@@ -13,9 +13,9 @@ import msgspec
 from msgspec import Raw
 
 from cds_service.chart import Form
-from cds_service.fhir.decoding import SHORT, UnreadableError, given, number
+from cds_service.fhir.decoding import SHORT, UnreadableError, given, loosely, number
 from cds_service.fhir.recognition import Drug
-from cds_service.fhir.resources import Concept, Dosage, Quantity, Repeat
+from cds_service.fhir.resources import Concept, DispenseRequest, Dosage, Period, Quantity, Repeat
 from cds_service.fhir.terms import fold
 from cds_service.knowledge.model import Knowledge
 
@@ -38,6 +38,9 @@ _PER_ML = re.compile(r"(\d+(?:\.\d+)?) ?mg/ml\b")
 _STRENGTH = re.compile(r"(\d+(?:\.\d+)?) ?(mg|mcg|ug|g|ml|unt|units?|iu|mmol|%|hr)(?!\w)(?:/([a-z]+))?")
 _MICROGRAM = {"mcg": "ug"}
 
+_DOSAGES = msgspec.json.Decoder(list[Dosage])
+_SUPPLY = msgspec.json.Decoder(DispenseRequest)
+
 
 class Dose(msgspec.Struct, frozen=True, gc=False):
     """The dose of one record."""
@@ -49,6 +52,22 @@ class Dose(msgspec.Struct, frozen=True, gc=False):
     weekly_mg: Decimal | None = None
     amount: tuple[str | int, ...] = ()
     """Amount, unit and doses a week as numbers; () where they are not given as such."""
+
+
+def dosages_in(raw: Raw) -> list[Dosage]:
+    """`dosageInstruction`; none where it is absent or cannot be read."""
+    try:
+        return loosely(raw, _DOSAGES) if given(raw) else []
+    except UnreadableError:
+        return []
+
+
+def supply_in(raw: Raw) -> DispenseRequest | None:
+    """`dispenseRequest`; None where it is absent or cannot be read."""
+    try:
+        return loosely(raw, _SUPPLY) if given(raw) else None
+    except UnreadableError:
+        return None
 
 
 def dose_of(dosages: Sequence[Dosage], names: Sequence[str]) -> Dose:
@@ -91,6 +110,12 @@ def _quantity(dosage: Dosage) -> Quantity | None:
 
 def _repeat(dosage: Dosage) -> Repeat | None:
     return dosage.timing.repeat if dosage.timing else None
+
+
+def bounds_of(dosage: Dosage) -> Period | None:
+    """From when to when it holds, where it says so."""
+    repeat = _repeat(dosage)
+    return repeat.bounds_period if repeat else None
 
 
 def _doses_a_week(repeat: Repeat) -> tuple[int, int]:

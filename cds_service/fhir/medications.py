@@ -18,7 +18,16 @@ from cds_service.fhir import resources as fhir
 from cds_service.fhir.courses import Piece, Span
 from cds_service.fhir.dates import add_days
 from cds_service.fhir.decoding import UnreadableError, decode, given, loosely, members, whole_number
-from cds_service.fhir.dosage import days_of, dose_of, form_of, strength_of, strength_of_product
+from cds_service.fhir.dosage import (
+    bounds_of,
+    days_of,
+    dosages_in,
+    dose_of,
+    form_of,
+    strength_of,
+    strength_of_product,
+    supply_in,
+)
 from cds_service.fhir.reading import Entry, Reading, source_of
 from cds_service.fhir.recognition import Drug, Names, Recogniser
 
@@ -88,7 +97,7 @@ class Medications:
             known = found
         elif fault := self._fault(record, source):
             return fault
-        dosages = record.dosage_instruction or ()
+        dosages = dosages_in(record.dosage_instruction)
         return self._take(record, source, dosages, self._span_of_request(record, dosages), known)
 
     def statement(self, record: fhir.MedicationStatement, _: Entry) -> Refused | None:
@@ -162,8 +171,8 @@ class Medications:
     # -- dates ---------------------------------------------------------------------------------------
 
     def _span_of_request(self, record: fhir.MedicationRequest, dosages: Sequence[fhir.Dosage]) -> Span | Refused:
-        supply = record.dispense_request
-        periods = [_bounds(dosage) for dosage in dosages]
+        supply = supply_in(record.dispense_request)
+        periods = [bounds_of(dosage) for dosage in dosages]
         if supply is not None:
             periods.append(supply.validity_period)
         written = self._days.day(record.authored_on)
@@ -323,7 +332,7 @@ class Medications:
             tell = found.tell and (found.reason != "no_drug" or selections is None)
             return msgspec.structs.replace(found, covers=DRAFTS, tell=tell)
         drugs, names = found
-        dosages = record.dosage_instruction or ()
+        dosages = dosages_in(record.dosage_instruction)
         selected = selections is None or not selections.isdisjoint((source, record.id, entry.full_url))
         for drug in drugs:
             self.drafts.append(
@@ -369,11 +378,6 @@ def prior_of(record: fhir.MedicationRequest) -> str | None:
 def _earliest(days: Sequence[date | None]) -> date | None:
     found = [day for day in days if day is not None]
     return min(found) if found else None
-
-
-def _bounds(dosage: fhir.Dosage) -> fhir.Period | None:
-    repeat = dosage.timing.repeat if dosage.timing else None
-    return repeat.bounds_period if repeat else None
 
 
 def _contained(name: str, contained: msgspec.Raw) -> msgspec.Raw | None:

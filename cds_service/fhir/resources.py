@@ -222,13 +222,13 @@ class Drug(Resource, frozen=True):
 
 
 class MedicationRequest(Drug, frozen=True):
-    """MedicationRequest."""
+    """MedicationRequest; dosage and supply stay raw, since most drugs of a chart are none that is watched."""
 
     intent: str | None = None
     do_not_perform: bool | None = None
     authored_on: str | None = None
-    dosage_instruction: list[Dosage] | None = None
-    dispense_request: DispenseRequest | None = None
+    dosage_instruction: Raw = ABSENT
+    dispense_request: Raw = ABSENT
     prior_prescription: Raw = ABSENT
 
 
