@@ -41,16 +41,16 @@ class Phrase(str):
 
 
 class When(msgspec.Struct, frozen=True, gc=False):
-    """A FHIR date or dateTime with the precision in which it was written.
+    """A FHIR date or dateTime with the precision in which it was written, or some day of a Period.
 
-    `day` and `last_day` are calendar dates in the site's time zone (equal, unless only a month or a year
-    was written). `instant` is set only where a time of day was written. `hour` is the hour as written,
+    `day` and `last_day` are calendar dates in the site's time zone (equal, unless only a month, a year or a
+    period was written). `instant` is set only where a time of day was written. `hour` is the hour as written,
     with its own offset, never converted.
     """
 
     day: date
     last_day: date
-    precision: Literal["year", "month", "day", "time"] = "day"
+    precision: Literal["period", "year", "month", "day", "time"] = "day"
     instant: datetime | None = None
     hour: int | None = None
     minute: int | None = None
@@ -175,7 +175,7 @@ class Condition(msgspec.Struct, frozen=True):
 
     concepts: frozenset[str]
     active: bool
-    """False: inactive, in remission or resolved."""
+    """False: inactive, in remission or resolved. True also where that is not known (`end_unknown`)."""
     uncertain: bool
     """True if the verification status is provisional, differential or unconfirmed."""
     name: str
@@ -186,6 +186,8 @@ class Condition(msgspec.Struct, frozen=True):
     abated: When | None = None
     past: bool = False
     """True if its rubric itself says that it is past, so that its record may be much later than its onset."""
+    end_unknown: bool = False
+    """True if nothing but an end that cannot be placed before or after today tells whether it is still there."""
 
 
 class Procedure(msgspec.Struct, frozen=True):

@@ -20,6 +20,8 @@ def day_of(when: When | None, voice: Voice) -> str:
     """An ISO date with the precision in which it was written; '' for none."""
     if when is None:
         return ""
+    if when.precision == "period":
+        return f"{when.day}/{when.last_day}"
     length = {"year": 4, "month": 7}.get(when.precision, 10)
     clock = "" if when.hour is None else f" {when.hour:02d}:{when.minute or 0:02d}"
     return when.day.isoformat()[:length] + clock + (f" {voice.say('(issued)')}" if when.issued else "")
@@ -108,6 +110,8 @@ def fact(one: Fact, knowledge: Knowledge) -> Data:
     if isinstance(one, Condition):
         certain = "active" if one.active else "past"
         uncertain = "active, not confirmed" if one.active else "past, not confirmed"
+        if one.end_unknown:
+            certain, uncertain = "active or past", "active or past, not confirmed"
         return {
             "kind": "condition",
             "name": one.name,

@@ -140,6 +140,22 @@ def test_no_limit_stands_in_python(file):
     assert texts <= PLAIN_TEXT
 
 
+CLINICAL = [
+    name for name in MODULES if room(name) in {"fhir", "rules", "knowledge", "hooks", "scenarios", "web", "chart"}
+]
+CODES = re.compile(r"[0-9]{6,18}|[0-9]{2,7}-[0-9]")
+"""Codes of SNOMED CT and RxNorm, and of LOINC."""
+
+
+@pytest.mark.parametrize("module", CLINICAL)
+def test_no_code_of_a_terminology_stands_in_python(module):
+    tree = ast.parse(MODULES[module].read_text(encoding="utf-8"))
+    texts = [
+        node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    ]
+    assert [text for text in texts if CODES.fullmatch(text)] == []
+
+
 @pytest.mark.parametrize("module", MODULES)
 def test_a_file_fits_into_a_head(module):
     assert len(MODULES[module].read_text(encoding="utf-8").splitlines()) < LONGEST

@@ -76,7 +76,7 @@ class Admission:
                 return Refused(source, "other_patient", "it is not this patient", PATIENT, tell=True)
             if found:
                 return Refused(source, "duplicate", "the patient came more than once")
-            found.append(read_patient(resource, reading.patient_id, reading.calendar, reading.as_of))
+            found.append(read_patient(resource, reading))
             return None
 
         for page in pages:

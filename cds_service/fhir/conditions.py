@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import date
 
+import msgspec
+
 from cds_service.chart import Condition, Procedure, Refused, When
 from cds_service.fhir import resources as fhir
+from cds_service.fhir.decoding import UnreadableError, given, loosely
 from cds_service.fhir.medications import other_patient
 from cds_service.fhir.reading import NOTHING, Entry, Reading, source_of
 from cds_service.fhir.resources import Coding, Concept
@@ -22,6 +25,9 @@ DONE = frozenset({"completed", "in-progress"})
 IN_USE = frozenset({"active", None})
 
 _NO_CODING = Coding()
+_PERIOD = msgspec.json.Decoder(fhir.Period)
+_TEXT = msgspec.json.Decoder(str)
+_BOOLEANS = {b"true": True, b"false": False}
 
 
 class Conditions:
@@ -35,7 +41,7 @@ class Conditions:
         self._reading = reading
 
     def condition(self, record: fhir.Diagnosis, _: Entry) -> Refused | None:
-        """A diagnosis. Without a clinical status it is active, unless it says when it ended."""
+        """A diagnosis. A status that is not known is no reason to overlook it; without one its end decides."""
         source = source_of("Condition", record.id)
         if not self._reading.is_about_patient(record.subject):
             return other_patient(source, CONDITIONS)
@@ -49,31 +55,72 @@ class Conditions:
             return Refused(source, "no_code", text, CONDITIONS, tell=not ruled_out)
         if ruled_out:
             return Refused(source, "ruled_out", "it was refuted or entered in error")
-        when = self._reading.calendar.when
-        period = record.onset_period
+        recorded, abated = self._reading.calendar.when(record.recorded_date), self._abated(record)
+        status = _words(record.clinical_status)
+        over = not status.isdisjoint(PAST) if status else self._is_over(record, abated)
         self.conditions.append(
             Condition(
                 concepts=concepts,
-                active=not past and self._is_active(record),
+                active=not past and not over,
                 uncertain=not verified.isdisjoint(UNCERTAIN),
                 name=_name(record.code, code),
                 source=source,
-                onset=when(record.onset_date_time) or (when(period.start) if period else None),
-                recorded=when(record.recorded_date),
-                abated=when(record.abatement_date_time),
+                onset=self._onset(record, recorded),
+                recorded=recorded,
+                abated=abated,
                 past=past,
                 code=code.code or "",
+                end_unknown=over is None and not past,
             )
         )
         return None
 
-    def _is_active(self, record: fhir.Diagnosis) -> bool:
-        """A status that is not known is no reason to overlook a diagnosis."""
-        words = _words(record.clinical_status)
-        if words:
-            return words.isdisjoint(PAST)
-        ended: date | None = self._reading.calendar.last_day(record.abatement_date_time)
-        return ended is None or ended > self._reading.as_of
+    def _onset(self, record: fhir.Diagnosis, recorded: When | None) -> When | None:
+        """Its date, or some day of its period: what has no end there had begun when it was recorded."""
+        if record.onset_period is None:
+            return self._reading.calendar.when(record.onset_date_time)
+        return self._some_day(record.onset_period, recorded.last_day if recorded else self._reading.as_of)
+
+    def _abated(self, record: fhir.Diagnosis) -> When | None:
+        """Its date, or some day of its period; None if neither can be read."""
+        try:
+            if given(record.abatement_period):
+                return self._some_day(loosely(record.abatement_period, _PERIOD), date.max)
+            if given(record.abatement_date_time):
+                return self._reading.calendar.when(loosely(record.abatement_date_time, _TEXT))
+        except UnreadableError:
+            pass
+        return None
+
+    def _some_day(self, period: fhir.Period, latest: date) -> When | None:
+        """A day of the period, `latest` where it does not end; None for one that does not begin."""
+        begin, end = self._reading.calendar.when(period.start), self._reading.calendar.last_day(period.end)
+        if begin is None:
+            return None
+        last_day = max(begin.last_day, latest if end is None else end)
+        return begin if last_day == begin.last_day else When(begin.day, last_day, "period")
+
+    def _is_over(self, record: fhir.Diagnosis, abated: When | None) -> bool | None:
+        """Whether a diagnosis without a clinical status has ended; None if its end cannot be placed.
+
+        An age, a range of ages or words are an end, but none that can be compared with today.
+        """
+        stated = _BOOLEANS.get(bytes(record.abatement_boolean))
+        if stated is not None:
+            return stated
+        if abated is None:
+            ends = (
+                record.abatement_date_time,
+                record.abatement_period,
+                record.abatement_boolean,
+                record.abatement_age,
+                record.abatement_range,
+                record.abatement_string,
+            )
+            return None if any(given(each) for each in ends) else False
+        if abated.last_day <= self._reading.as_of:
+            return True
+        return None if abated.day <= self._reading.as_of else False
 
     def procedure(self, record: fhir.ProcedureResource, _: Entry) -> Refused | None:
         """A procedure that was done or is going on."""

@@ -7,7 +7,7 @@ where that is known, else from its date. A renewal never moves the start.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import date, timedelta
+from datetime import date
 
 import msgspec
 
@@ -15,9 +15,6 @@ from cds_service.chart import Form, Supply, Therapy, When
 from cds_service.fhir.dates import add_days
 from cds_service.fhir.dosage import Dose
 from cds_service.fhir.recognition import Drug
-
-RENEWAL_SLACK = timedelta(days=14)
-"""A product whose supply ended this long before a renewal still counts as the one that is renewed."""
 
 
 class Span(msgspec.Struct, frozen=True, gc=False):
@@ -56,8 +53,10 @@ class Piece(msgspec.Struct, frozen=True):
     """Reference of the prescription before it, '' if it is not named, None if there is none."""
 
 
-def therapies(pieces: Sequence[Piece], gap_days: int) -> tuple[Therapy, ...]:
+def therapies(pieces: Sequence[Piece], gap_days: int, slack_days: int) -> tuple[Therapy, ...]:
     """All courses, by key, the newest of a key first. `gap_days` is the longest pause inside a course.
+
+    A product whose supply ran out up to `slack_days` before a renewal still counts as the one that is renewed.
 
     What acts only where it is applied makes courses of its own: a vaginal cream beside tablets is no change of
     product.
@@ -73,7 +72,7 @@ def therapies(pieces: Sequence[Piece], gap_days: int) -> tuple[Therapy, ...]:
         for number, course in enumerate(reversed(_chained(by_key[key], gap_days))):
             current = not is_running and _active(course)
             is_running = is_running or current
-            therapy = _therapy(course, current, known, gap_days)
+            therapy = _therapy(course, current, known, gap_days, _dose_changed(course, slack_days))
             unsure = number == 0 and not current and _unsure(course)
             found.append(msgspec.structs.replace(therapy, unsure=True) if unsure else therapy)
     return tuple(found)
@@ -116,7 +115,9 @@ def _chained(pieces: Sequence[Piece], gap_days: int) -> list[list[Piece]]:
     return courses
 
 
-def _therapy(course: Sequence[Piece], current: bool, known: frozenset[str], gap_days: int) -> Therapy:
+def _therapy(
+    course: Sequence[Piece], current: bool, known: frozenset[str], gap_days: int, dose_changed: date | None
+) -> Therapy:
     newest_first = [*reversed(course)]
     newest_first.sort(key=_standing, reverse=True)
     newest = newest_first[0]
@@ -130,7 +131,7 @@ def _therapy(course: Sequence[Piece], current: bool, known: frozenset[str], gap_
         supplies=tuple([_supply(piece, _end(piece, newest, current, gap_days)) for piece in newest_first]),
         recognised=coded.drug.recognised,
         from_text=coded.drug.from_text,
-        dose_changed=_dose_changed(course),
+        dose_changed=dose_changed,
         on_hold=current and bool(held) and all(piece.on_hold for piece in held),
         sources=tuple(dict.fromkeys([piece.source for piece in newest_first])),
         given=_given(course),
@@ -191,27 +192,27 @@ def _supply(piece: Piece, end: date | None) -> Supply:
     )
 
 
-def _dose_changed(course: Sequence[Piece]) -> date | None:
+def _dose_changed(course: Sequence[Piece], slack_days: int) -> date | None:
     """Latest day on which a product or dose began that was not among those before it."""
     dated = [piece for piece in course if piece.span.start is not None]
     if len({_sort_of(piece) for piece in dated}) <= 1:  # renewals, as most records are
         return None
     for number in range(len(dated) - 1, 0, -1):
         piece = dated[number]
-        before = _running_before(dated[:number], piece.span.start or date.min)
+        before = _running_before(dated[:number], piece.span.start or date.min, slack_days)
         if before and not any(_same(piece, other) for other in before):
             return piece.span.start
     return None
 
 
-def _running_before(earlier: Sequence[Piece], day: date) -> list[Piece]:
+def _running_before(earlier: Sequence[Piece], day: date, slack_days: int) -> list[Piece]:
     """Records that were running when a new one began on `day`: those of the latest date, and unfinished ones."""
     spans = [(piece, piece.span) for piece in earlier]
     spans = [(piece, span) for piece, span in spans if span.start is not None and span.start < day]
     if not spans:
         return []
     latest = spans[-1][1].start
-    unfinished = add_days(day, -RENEWAL_SLACK.days)
+    unfinished = add_days(day, -slack_days)
     return [piece for piece, span in spans if span.start == latest or (span.reach or date.min) >= unfinished]
 
 

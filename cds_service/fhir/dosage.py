@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
-from fractions import Fraction
 from functools import lru_cache
 from math import gcd
 
@@ -19,19 +18,8 @@ from cds_service.fhir.resources import Concept, DispenseRequest, Dosage, Period,
 from cds_service.fhir.terms import fold
 from cds_service.knowledge.model import Knowledge
 
-TIME = {
-    "s": (Decimal(1), Decimal(86400)),
-    "min": (Decimal(1), Decimal(1440)),
-    "h": (Decimal(1), Decimal(24)),
-    "d": (Decimal(1), Decimal(1)),
-    "wk": (Decimal(7), Decimal(1)),
-    "mo": (Decimal("30.4375"), Decimal(1)),
-    "a": (Decimal("365.25"), Decimal(1)),
-}
-"""Units of time in days as UCUM defines them, as fractions, so that 168 h are exactly a week."""
-_A_WEEK = {unit: Fraction(7 * share) / Fraction(days) for unit, (days, share) in TIME.items()}
-"""How many of them a week has."""
-_WORDS = {"day": "d", "week": "wk", "month": "mo", "year": "a"}
+DAY, WEEK = "d", "wk"
+"""The units of time in which supplies and doses are counted."""
 _MOST_DAYS = 36525
 
 _PER_ML = re.compile(r"(\d+(?:\.\d+)?) ?mg/ml\b")
@@ -70,7 +58,7 @@ def supply_in(raw: Raw) -> DispenseRequest | None:
         return None
 
 
-def dose_of(dosages: Sequence[Dosage], names: Sequence[str]) -> Dose:
+def dose_of(dosages: Sequence[Dosage], names: Sequence[str], time_units: Mapping[str, int]) -> Dose:
     """Text and amount of a dosage. `names` are those of the product: they may tell mg per mL.
 
     mg per week needs one single dosage with amount, frequency and period; anything less is None.
@@ -87,7 +75,7 @@ def dose_of(dosages: Sequence[Dosage], names: Sequence[str]) -> Dose:
         return Dose(text, words)
     try:
         value, _ = number(quantity.value)
-        doses, weeks = _doses_a_week(repeat)
+        doses, weeks = _doses_a_week(repeat, time_units)
     except UnreadableError:
         return Dose(text, words)
     unit = (quantity.code or quantity.unit or "").strip().casefold()  # "MG" is how many EHRs print it
@@ -118,20 +106,20 @@ def bounds_of(dosage: Dosage) -> Period | None:
     return repeat.bounds_period if repeat else None
 
 
-def _doses_a_week(repeat: Repeat) -> tuple[int, int]:
+def _doses_a_week(repeat: Repeat, time_units: Mapping[str, int]) -> tuple[int, int]:
     """So many doses in so many weeks, in lowest terms.
 
     Raises UnreadableError unless frequency, period and its unit say it without a range.
     """
-    a_week = _A_WEEK.get(repeat.period_unit or "")
-    if a_week is None or given(repeat.frequency_max) or given(repeat.period_max):
+    seconds = time_units.get(repeat.period_unit or "")
+    if seconds is None or given(repeat.frequency_max) or given(repeat.period_max):
         raise UnreadableError("no full timing")
     # In whole numbers: objects of fractions take many times as long.
     doses, of_doses = _ratio(repeat.frequency)
     periods, of_periods = _ratio(repeat.period)
     if doses <= 0 or periods <= 0:
         raise UnreadableError("no full timing")
-    doses, weeks = doses * of_periods * a_week.numerator, of_doses * periods * a_week.denominator
+    doses, weeks = doses * of_periods * time_units[WEEK], of_doses * periods * seconds
     common = gcd(doses, weeks)
     return doses // common, weeks // common
 
@@ -168,7 +156,7 @@ def _written(raw: Raw) -> str:
         return "?"
 
 
-def days_of(quantity: Quantity | None) -> int | None:
+def days_of(quantity: Quantity | None, time_units: Mapping[str, int]) -> int | None:
     """A duration in whole days; None if it is none or absurd."""
     if quantity is None:
         return None
@@ -177,10 +165,10 @@ def days_of(quantity: Quantity | None) -> int | None:
     except UnreadableError:
         return None
     word = (quantity.code or quantity.unit or "").strip().casefold()
-    unit = TIME.get(word) or TIME.get(_WORDS.get(word.removesuffix("s"), ""))
-    if unit is None:
+    seconds = time_units.get(word)
+    if seconds is None:
         return None
-    days = value * unit[0] / unit[1]
+    days = value * seconds / time_units[DAY]
     return round(days) if 0 < days <= _MOST_DAYS else None
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 
 import msgspec
@@ -18,15 +18,14 @@ from cds_service.knowledge.systems import UCUM
 from cds_service.knowledge.units import infer_unit, plausible, resolve_unit, to_canonical
 
 COMPARATORS = frozenset({"<", "<=", ">", ">=", "ad"})
-FLAGS = ("HH", "LL", "AA", "H", "L", "A", "HU", "LU", "POS", "NEG", "N")
-"""Interpretation codes that are kept, those that add a line to a card first."""
 INTERPRETATION = ("ObservationInterpretation", "v2/0078", "v2-0078")
 GENDER = (
     "http://hl7.org/fhir/administrative-gender",
     "http://terminology.hl7.org/CodeSystem/v3-AdministrativeGender",
 )
 SEX = {"male": "male", "M": "male", "female": "female", "F": "female"}
-YEARS = frozenset({"a", "year", "years", "yr", "yrs", "y"})
+YEAR = "a"
+"""The unit of time in which ages are counted."""
 
 _CONCEPTS = msgspec.json.Decoder(list[Concept])
 _CONCEPT = msgspec.json.Decoder(Concept)
@@ -154,12 +153,17 @@ class Laboratory:
     ) -> Limits:
         if len(ranges) == 1 and _is_plain(ranges[0]):
             return self._end(ranges[0].low, known, ucum), self._end(ranges[0].high, known, ucum)
-        fitting = [each for each in ranges if _is_normal(each) and _fits(each, self._patient, when)]
+        fitting = [each for each in ranges if _is_normal(each) and self._fits(each, when)]
         narrow = [each for each in fitting if each.applies_to or each.age is not None]
         ends = ((each.low, each.high) for each in narrow or fitting)
         found = {(self._end(low, known, ucum), self._end(high, known, ucum)) for low, high in ends}
         found.discard((None, None))
         return found.pop() if len(found) == 1 else (None, None)
+
+    def _fits(self, each: ReferenceRange, when: When | None) -> bool:
+        if not _fits_sex(each.applies_to or (), self._patient):
+            return False
+        return each.age is None or _fits_age(each.age, self._patient, when, self._terms.knowledge.time_units)
 
     def _end(self, quantity: Quantity | None, known: Known, ucum: str | None) -> Decimal | None:
         if quantity is None or not given(quantity.value):
@@ -180,7 +184,7 @@ class Laboratory:
         key = bytes(raw)
         flag = self._flags.get(key)
         if flag is None:
-            flag = _flag_of(raw)
+            flag = _flag_of(raw, self._terms.knowledge.flags)
             self._flags.keep(key, flag, len(key))
         return flag
 
@@ -212,10 +216,6 @@ def _is_normal(each: ReferenceRange) -> bool:
     return "normal" in codes if codes else (kind.text or "normal").strip().casefold() in ("normal", "normal range")
 
 
-def _fits(each: ReferenceRange, patient: Patient, when: When | None) -> bool:
-    return _fits_sex(each.applies_to or (), patient) and (each.age is None or _fits_age(each.age, patient, when))
-
-
 def _fits_sex(populations: Sequence[Concept], patient: Patient) -> bool:
     """Only a sex can be judged: a range for anything else (a race, a pregnancy) does not match."""
     for population in populations:
@@ -225,18 +225,19 @@ def _fits_sex(populations: Sequence[Concept], patient: Patient) -> bool:
     return True
 
 
-def _fits_age(age: AgeRange, patient: Patient, when: When | None) -> bool:
+def _fits_age(age: AgeRange, patient: Patient, when: When | None, time_units: Mapping[str, int]) -> bool:
     if patient.birth is None or when is None:
         return False
-    low, high = _years(age.low), _years(age.high)
+    low, high = _years(age.low, time_units), _years(age.high, time_units)
     if (age.low and low is None) or (age.high and high is None):
         return False
     ages = (years_between(patient.birth.last_day, when.day), years_between(patient.birth.day, when.last_day))
     return all((low is None or low <= years) and (high is None or years <= high) for years in ages)
 
 
-def _years(quantity: Quantity | None) -> Decimal | None:
-    if quantity is None or (quantity.code or quantity.unit or "").strip().casefold() not in YEARS:
+def _years(quantity: Quantity | None, time_units: Mapping[str, int]) -> Decimal | None:
+    unit = "" if quantity is None else (quantity.code or quantity.unit or "").strip().casefold()
+    if quantity is None or time_units.get(unit) != time_units[YEAR]:
         return None
     try:
         return number(quantity.value)[0]
@@ -244,7 +245,7 @@ def _years(quantity: Quantity | None) -> Decimal | None:
         return None
 
 
-def _flag_of(raw: Raw) -> str:
+def _flag_of(raw: Raw, flags: Sequence[str]) -> str:
     try:
         concepts = loosely(raw, _CONCEPTS)
     except UnreadableError:
@@ -256,7 +257,7 @@ def _flag_of(raw: Raw) -> str:
         if coding.system is None or any(part in coding.system for part in INTERPRETATION)
     }
     found.update((concept.text or "").strip().upper() for concept in concepts if not concept.coding)
-    return next((flag for flag in FLAGS if flag in found), "")
+    return next((flag for flag in flags if flag in found), "")
 
 
 def _words(concept: Concept) -> str:

@@ -75,6 +75,7 @@ class Medications:
         self._gap_days = gap_days
         self._reach = reach
         self._days = reading.calendar
+        self._time_units = reading.knowledge.time_units
 
     # -- the four kinds of record --------------------------------------------------------------------
 
@@ -153,7 +154,7 @@ class Medications:
         drugs, names = found
         knowledge = self._reading.knowledge
         prior = prior_of(record) if isinstance(record, fhir.MedicationRequest) else None
-        dose = dose_of(dosages, [*names, *[drug.product for drug in drugs]])
+        dose = dose_of(dosages, [*names, *[drug.product for drug in drugs]], knowledge.time_units)
         for drug in drugs:
             form = form_of(drug, dosages, names, knowledge)
             local = form in knowledge.therapies[drug.key].local_forms and not drug.systemic
@@ -181,7 +182,7 @@ class Medications:
         start = _earliest(starts)
         given_out = written or start
         runs_out = None
-        duration = days_of(supply.expected_supply_duration) if supply is not None else None
+        duration = days_of(supply.expected_supply_duration, self._time_units) if supply is not None else None
         if supply is not None and duration is not None and given_out is not None:
             repeats = whole_number(supply.number_of_repeats_allowed) or 0
             runs_out = add_days(given_out, duration * (1 + min(max(repeats, 0), 1000)))
@@ -222,7 +223,7 @@ class Medications:
             return Refused("", "not_a_therapy", "its status says that nothing was given")
         if when is None:
             return Refused("", "past_without_date", "a drug that was given, without a date", AREA, tell=True)
-        supply = days_of(record.days_supply) if record is not None else None
+        supply = days_of(record.days_supply, self._time_units) if record is not None else None
         if supply is None:
             active = record is None and status == "in-progress"
             end = None if active else max(when, min(add_days(when, self._gap_days), self._reading.as_of))
@@ -333,18 +334,19 @@ class Medications:
             return msgspec.structs.replace(found, covers=DRAFTS, tell=tell)
         drugs, names = found
         dosages = dosages_in(record.dosage_instruction)
+        knowledge = self._reading.knowledge
         selected = selections is None or not selections.isdisjoint((source, record.id, entry.full_url))
         for drug in drugs:
             self.drafts.append(
                 Draft(
                     key=drug.key,
                     agent=drug.agent,
-                    form=form_of(drug, dosages, names, self._reading.knowledge),
+                    form=form_of(drug, dosages, names, knowledge),
                     source=source,
                     selected=selected,
                     recognised=drug.recognised,
                     from_text=drug.from_text,
-                    weekly_mg=dose_of(dosages, [*names, drug.product]).weekly_mg,
+                    weekly_mg=dose_of(dosages, [*names, drug.product], knowledge.time_units).weekly_mg,
                     name=names[0] if names else drug.product,
                     systemic=drug.systemic,
                 )

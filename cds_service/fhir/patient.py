@@ -2,48 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import date
 from typing import Literal
 
 from cds_service.chart import Patient, Sex
 from cds_service.fhir.dates import Calendar
+from cds_service.fhir.reading import Reading
 from cds_service.fhir.resources import Coding, Concept, Extension, PatientResource
-from cds_service.knowledge.systems import SNOMED
+from cds_service.knowledge.systems import BIRTH_SEX, GENDER_IDENTITY, SEX_PARAMETER, SEX_PARAMETERS
 
-SEX_PARAMETER = "http://hl7.org/fhir/StructureDefinition/patient-sexParameterForClinicalUse"
-BIRTH_SEX = "http://hl7.org/fhir/us/core/StructureDefinition/us-core-birthsex"
-GENDER_IDENTITY = frozenset(
-    {
-        "http://hl7.org/fhir/StructureDefinition/individual-genderIdentity",
-        "http://hl7.org/fhir/StructureDefinition/patient-genderIdentity",
-        "http://hl7.org/fhir/us/core/StructureDefinition/us-core-genderIdentity",
-    }
-)
-_READ = GENDER_IDENTITY | {SEX_PARAMETER, BIRTH_SEX}
+_READ = frozenset({*GENDER_IDENTITY, SEX_PARAMETER, BIRTH_SEX})
 
 SexSource = Literal["sex parameter for clinical use", "birth sex", "recorded gender", ""]
 
-_PARAMETER_SYSTEM = "http://terminology.hl7.org/CodeSystem/sex-parameter-for-clinical-use"
 _PARAMETERS: dict[str, Sex] = {"male-typical": "male", "female-typical": "female"}
 _BIRTH_SEXES: dict[str, Sex] = {"M": "male", "F": "female"}
 _GENDERS: dict[str, Sex] = {"male": "male", "female": "female"}
-# The codes of the value sets that the extensions bind to (HL7 gender identity, US Core).
-_IDENTITIES: dict[tuple[str, str], Sex] = {
-    (SNOMED, "446151000124109"): "male",
-    (SNOMED, "446141000124107"): "female",
-    ("http://hl7.org/fhir/gender-identity", "male"): "male",
-    ("http://hl7.org/fhir/gender-identity", "transgender-male"): "male",
-    ("http://hl7.org/fhir/gender-identity", "female"): "female",
-    ("http://hl7.org/fhir/gender-identity", "transgender-female"): "female",
-}
 
 
-def read_patient(resource: PatientResource, patient_id: str, calendar: Calendar, as_of: date) -> Patient:
+def read_patient(resource: PatientResource, reading: Reading) -> Patient:
     """The patient. A sex parameter that is neither male nor female leaves the sex unknown, whatever else is there.
 
     A birth sex other than M and F says nothing, and the recorded gender decides.
     """
+    calendar, as_of = reading.calendar, reading.as_of
     gender = resource.gender or ""
     sex = _GENDERS.get(gender)
     source: SexSource = "recorded gender" if sex else ""
@@ -52,13 +35,13 @@ def read_patient(resource: PatientResource, patient_id: str, calendar: Calendar,
     if extensions:
         stated, parameter = _parameter(extensions, calendar, as_of)
         birth_sex = _only(_BIRTH_SEXES.get(each.value_code or "") for each in extensions if each.url == BIRTH_SEX)
-        identity = _identity(extensions, calendar, as_of)
+        identity = _identity(extensions, calendar, as_of, reading.knowledge.gender_identities)
         if stated:
             sex, source = parameter, "sex parameter for clinical use"
         elif birth_sex:
             sex, source = birth_sex, "birth sex"
     return Patient(
-        id=patient_id,
+        id=reading.patient_id,
         birth=calendar.when(resource.birth_date),
         deceased=bool(resource.deceased_boolean) or bool(resource.deceased_date_time),
         sex=sex,
@@ -73,7 +56,7 @@ def read_patient(resource: PatientResource, patient_id: str, calendar: Calendar,
 def _parameter(extensions: Iterable[Extension], calendar: Calendar, as_of: date) -> tuple[bool, Sex | None]:
     """Whether a sex parameter is stated for today, and which; two that differ are none."""
     stated = [each for each in extensions if each.url == SEX_PARAMETER and _holds(each, calendar, as_of)]
-    found = {_code_in(each, _PARAMETER_SYSTEM, _PARAMETERS) for each in stated}
+    found = {_code_in(each, SEX_PARAMETERS, _PARAMETERS) for each in stated}
     return bool(stated), found.pop() if len(found) == 1 else None
 
 
@@ -82,7 +65,9 @@ def _code_in(extension: Extension, system: str, meaning: dict[str, Sex]) -> Sex 
     return _only(meaning.get(coding.code or "") for coding in codings if coding.system in (None, system))
 
 
-def _identity(extensions: Iterable[Extension], calendar: Calendar, as_of: date) -> Sex | None:
+def _identity(
+    extensions: Iterable[Extension], calendar: Calendar, as_of: date, meaning: Mapping[tuple[str, str], Sex]
+) -> Sex | None:
     """The direction of a recorded gender identity; two that differ are none."""
     codings: list[Coding] = [
         coding
@@ -91,7 +76,7 @@ def _identity(extensions: Iterable[Extension], calendar: Calendar, as_of: date) 
         for concept in _values(each)
         for coding in concept.coding or ()
     ]
-    return _only(_IDENTITIES.get((coding.system or "", coding.code or "")) for coding in codings)
+    return _only(meaning.get((coding.system or "", coding.code or "")) for coding in codings)
 
 
 def _values(extension: Extension) -> Iterator[Concept]:

@@ -105,7 +105,7 @@ class _Shelves:
         switches = reading.knowledge.switches
         self._reading = reading
         self._patient = patient
-        self._gap_days = int(switches["course_gap_days"])
+        self._gap_days, self._slack_days = int(switches["course_gap_days"]), int(switches["renewal_slack_days"])
         self.observations = Observations(reading, patient)
         self._medications = Medications(reading, self._gap_days, Decimal(switches["dispense_reach"]))
         self._conditions = Conditions(reading)
@@ -148,7 +148,7 @@ class _Shelves:
         return Chart(
             patient=self._patient,
             measurements=measurements,
-            therapies=therapies(self._medications.pieces, self._gap_days),
+            therapies=therapies(self._medications.pieces, self._gap_days, self._slack_days),
             conditions=_sorted(self._conditions.conditions, "source", "code"),
             procedures=_sorted(self._conditions.in_place(), "source"),
             orders=_sorted(self._orders.orders, "source"),

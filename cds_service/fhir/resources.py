@@ -292,7 +292,13 @@ class Diagnosis(Resource, frozen=True):
     verification_status: Concept | str | None = None
     onset_date_time: str | None = None
     onset_period: Period | None = None
-    abatement_date_time: str | None = None
+    abatement_date_time: Raw = ABSENT
+    abatement_period: Raw = ABSENT
+    abatement_boolean: Raw = ABSENT
+    """Of release 3: true if it has ended, no matter when."""
+    abatement_age: Raw = ABSENT
+    abatement_range: Raw = ABSENT
+    abatement_string: Raw = ABSENT
     recorded_date: str | None = None
 
 

@@ -96,7 +96,7 @@ class Words:
         self.wording = wording or shipped()
         self.voice = self.wording.voice
         locale = self.wording.locale
-        self.day: Callable[[Any], Own] = day if locale == ISO else lambda when: Own(locale.date(day(when)))
+        self.day: Callable[[Any], Own] = day if locale == ISO else lambda when: day(when, locale.date)
         self._digits: Callable[[str], str] = str if locale == ISO else locale.number
         self._rest: dict[int, str] = {}
         detail = self._environment(_print if locale == ISO else lambda value: _print(self._shown(value)))
@@ -300,15 +300,21 @@ def _written(number: Decimal) -> str:
     return f"{number:f}" if abs(number.adjusted()) < MOST_DIGITS else str(number)
 
 
-def day(when: date | When | Measurement | Condition | None) -> Own:
-    """A day in the precision in which it was written (`2026-11`); of a condition its onset, else its record."""
+def day(when: date | When | Measurement | Condition | None, write: Callable[[str], str] = str) -> Own:
+    """A day in the precision in which it was written (`2026-11`); of a condition its onset, else its record.
+
+    `write` puts an ISO date as the site does.
+    """
     if isinstance(when, Measurement):
         when = when.when
     elif isinstance(when, Condition):
         when = when.onset or when.recorded
-    if when is None or isinstance(when, date):
-        return Own(when or "")
-    return Own(when.day.isoformat()[: PRECISION.get(when.precision, 10)])
+    if when is None:
+        return Own("")
+    if isinstance(when, date):
+        return Own(write(when.isoformat()))
+    first = write(when.day.isoformat()[: PRECISION.get(when.precision, 10)])
+    return Own(f"{first} – {write(when.last_day.isoformat())}" if when.precision == "period" else first)
 
 
 def clock(measurement: Measurement) -> Own:

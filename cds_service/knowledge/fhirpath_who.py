@@ -25,21 +25,9 @@ from cds_service.knowledge.fhirpath import (
     within,
 )
 from cds_service.knowledge.model import Knowledge
-from cds_service.knowledge.systems import ATC, ICD10, RXNORM, SNOMED
+from cds_service.knowledge.systems import ATC, BIRTH_SEX, GENDER_IDENTITY, ICD10, RXNORM, SEX_PARAMETER, SNOMED
 from cds_service.knowledge.vocabulary import Concept, Product
 
-SEX_PARAMETER = "http://hl7.org/fhir/StructureDefinition/patient-sexParameterForClinicalUse"
-BIRTH_SEX = "http://hl7.org/fhir/us/core/StructureDefinition/us-core-birthsex"
-GENDER_IDENTITY = (
-    "http://hl7.org/fhir/StructureDefinition/individual-genderIdentity",
-    "http://hl7.org/fhir/StructureDefinition/patient-genderIdentity",
-    "http://hl7.org/fhir/us/core/StructureDefinition/us-core-genderIdentity",
-)
-IDENTITY_WORDS = "http://hl7.org/fhir/gender-identity"
-IDENTITIES = {
-    "male": ((IDENTITY_WORDS, "male"), (IDENTITY_WORDS, "transgender-male"), (SNOMED, "446151000124109")),
-    "female": ((IDENTITY_WORDS, "female"), (IDENTITY_WORDS, "transgender-female"), (SNOMED, "446141000124107")),
-}
 ORDERS = ("order", "original-order", "reflex-order", "filler-order", "instance-order")
 GOES_ON = ("active", "on-hold")
 PAST = ("inactive", "remission", "resolved")
@@ -249,12 +237,13 @@ def _born_known() -> str:
     return f"{BORN}.where($this in {choice(('M', 'F'))}).exists()"
 
 
-def _gender_differs(spec: Any, _: Knowledge) -> str:
+def _gender_differs(spec: Any, knowledge: Knowledge) -> str:
+    identities = [code for code, sex in knowledge.gender_identities.items() if sex == spec]
     other = OTHER[spec]
     origin = f"iif({_born_known()}, {_born(other)}, {PATIENT}.gender = {text(other)})"
     identity = (
         f"{PATIENT}.extension.where(url in {choice(GENDER_IDENTITY)}).extension.where(url = 'value')"
-        f".value.coding.where({coded(IDENTITIES[spec])}).exists()"
+        f".value.coding.where({coded(identities)}).exists()"
     )
     recorded = f"({PATIENT}.gender = {text(spec)} and {_born(other)})"
     return f"((({identity}) or ({_parameter(spec)})) and ({origin})) or {recorded}"

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from cds_service.chart import Form
+from cds_service.chart import Form, Sex
 from cds_service.knowledge.vocabulary import (
     Code,
     Concept,
@@ -227,6 +227,12 @@ class Knowledge(msgspec.Struct, frozen=True):
     denied: Mapping[str, str]
     spellings: Mapping[str, str]
     """Normalised unit spelling -> UCUM."""
+    time_units: Mapping[str, int]
+    """UCUM unit of time, or a word for it -> seconds that it has."""
+    flags: tuple[str, ...]
+    """Interpretation codes of laboratories that are read, the one that counts among several first."""
+    alarms: frozenset[str]
+    """Those of `flags` that a card about the result tells."""
     tests: Mapping[str, Test]
     therapies: Mapping[str, TherapyClass]
     products: Mapping[str, Product]
@@ -244,6 +250,8 @@ class Knowledge(msgspec.Struct, frozen=True):
     may_last: Mapping[Form, int]
     """Form -> days for which a dose may last, where that is longer than the pause that breaks a course."""
     concepts: Mapping[str, Concept]
+    gender_identities: Mapping[tuple[str, str], Sex]
+    """(system, code) of a gender identity -> the sex towards which it points."""
     sources: Mapping[str, Source]
     reasons: Mapping[str, Reason]
     switches: Mapping[str, Any]

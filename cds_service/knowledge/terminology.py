@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from cds_service.chart import Form
+from cds_service.chart import Form, Sex
 from cds_service.knowledge import drugs
 from cds_service.knowledge.checks import find_problems
 from cds_service.knowledge.systems import LOINC, SNOMED
@@ -60,6 +60,9 @@ class Terms(msgspec.Struct, frozen=True):
     panels: Mapping[tuple[str, str], Panel]
     denied: Mapping[str, str]
     spellings: Mapping[str, str]
+    time_units: Mapping[str, int]
+    flags: tuple[str, ...]
+    alarms: frozenset[str]
     tests: Mapping[str, Test]
     therapies: Mapping[str, TherapyClass]
     products: Mapping[str, Product]
@@ -71,6 +74,7 @@ class Terms(msgspec.Struct, frozen=True):
     lasts: Mapping[tuple[str, Form], int]
     may_last: Mapping[Form, int]
     concepts: Mapping[str, Concept]
+    gender_identities: Mapping[tuple[str, str], Sex]
     sources: Mapping[str, Source]
     reasons: Mapping[str, Reason]
     switches: Mapping[str, Any]
@@ -107,6 +111,11 @@ def _terms(data: Mapping[str, Any], products: Mapping[str, Product]) -> Terms:
             for unit, others in data["units"]["units"].items()
             for spelling in (unit, *others)
         },
+        time_units={
+            name: unit["seconds"] for code, unit in data["units"]["time"].items() for name in (code, *unit["words"])
+        },
+        flags=(*data["markers"]["flags"]["told"], *data["markers"]["flags"]["kept"]),
+        alarms=frozenset(data["markers"]["flags"]["told"]),
         tests={key: _test(key, raw) for key, raw in data["tests"]["tests"].items()},
         therapies=drugs.therapies(data["therapies"]),
         products={**products, **drugs.ingredients(data["therapies"])},
@@ -118,6 +127,9 @@ def _terms(data: Mapping[str, Any], products: Mapping[str, Product]) -> Terms:
         lasts={(raw["agent"], raw["form"]): raw["days"] for raw in data["therapies"]["lasts"]},
         may_last=data["therapies"]["may_last"],
         concepts={key: _concept(key, raw) for key, raw in data["conditions"]["concepts"].items()},
+        gender_identities={
+            (raw["system"], raw["code"]): raw["sex"] for raw in data["conditions"]["gender_identities"]
+        },
         sources={
             key: Source(key=key, label=raw["label"], url=raw.get("url", ""), year=raw.get("year", 0))
             for key, raw in data["sources"]["sources"].items()

@@ -68,7 +68,7 @@ def _rise(rule: Rule, truth: Truth, ctx: Context, start: date, low: date, doubts
             doubts = (Doubt("comparator", spec["marker"], {"result": latest}), *doubts)
         why = "{value} - {base} not > {limit}"
         return Outcome(rule.id, "unknown" if doubts else "fine", why, doubts, values=shown)
-    lines = [*about_result(latest), *newer_not_comparable(latest, ctx), *now.lines, *then.lines]
+    lines = [*about_result(latest, ctx.knowledge), *newer_not_comparable(latest, ctx), *now.lines, *then.lines]
     if baseline.comparator:
         lines.append(Line("baseline_taken_as", {"result": baseline, "value": base}))
     finding = Finding(

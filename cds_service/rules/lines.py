@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from cds_service.chart import Draft, Measurement, Therapy
-from cds_service.knowledge.model import Note, Rule
+from cds_service.knowledge.model import Knowledge, Note, Rule
 from cds_service.rules.context import Context
 from cds_service.rules.outcome import Doubt, Fact, Line
 from cds_service.rules.predicates import QUESTIONS
 from cds_service.rules.questions import Question, never
 
-ALARMS = frozenset({"HH", "LL", "AA"})
 
-
-def about_result(measurement: Measurement) -> list[Line]:
+def about_result(measurement: Measurement, knowledge: Knowledge) -> list[Line]:
     """What must be said of one result: inferred unit, date of issue, point-of-care method, alarm flag."""
     lines = []
     if measurement.unit_inferred:
@@ -26,7 +24,7 @@ def about_result(measurement: Measurement) -> list[Line]:
             lines.append(Line(f"result_{trait}", {"result": measurement}))
     if measurement.conflict:
         lines.append(Line("conflict", {"result": measurement}))
-    if measurement.interpretation in ALARMS:
+    if measurement.interpretation in knowledge.alarms:
         lines.append(Line("lab_alarm", {"result": measurement, "flag": measurement.interpretation}))
     return lines
 

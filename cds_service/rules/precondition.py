@@ -28,7 +28,7 @@ def evaluate(rule: Rule, truth: Truth, ctx: Context) -> Outcome:
     facts = (*truth.facts, *(fact for fact in answer.facts if fact not in truth.facts))
     conditions = [fact for fact in answer.facts if isinstance(fact, Condition)]
     wanted = set(named(rule.spec.get("when")))
-    lines = [line for fact in facts if isinstance(fact, Measurement) for line in about_result(fact)]
+    lines = [line for fact in facts if isinstance(fact, Measurement) for line in about_result(fact, ctx.knowledge)]
     lines.extend(line for condition in conditions for line in _about_condition(condition, rule))
     results = [fact for fact in answer.facts if isinstance(fact, Measurement)]
     finding = Finding(
@@ -68,6 +68,6 @@ def _about_condition(condition: Condition, rule: Rule) -> list[Line]:
     if "months" in str(rule.spec.get("when")):
         if condition.onset is None:
             lines.append(Line("onset_from_recorded", values))
-        elif condition.onset.precision in ("month", "year"):
+        elif condition.onset.day != condition.onset.last_day:
             lines.append(Line("onset_partial", values))
     return lines

@@ -146,25 +146,29 @@ def _condition(spec: Any, ctx: Context) -> Truth:
     found: list[Fact] = []
     unsure: list[Doubt] = []
     for condition in ctx.chart.conditions:
-        if not condition.concepts & concepts or not _state_fits(condition, spec, ctx, concepts):
+        if not condition.concepts & concepts:
             continue
-        recent = _is_recent(condition, spec, ctx)
-        if recent:
+        fits, recent = _state_fits(condition, spec, ctx, concepts), _is_recent(condition, spec, ctx)
+        if fits and recent:
             found.append(condition)
-        elif recent is None:
-            unsure.append(Doubt("condition_undated", "conditions", {"name": condition.name}))
+        elif fits is not False and recent is not False:
+            message = "condition_undated" if fits else "condition_end_unknown"
+            unsure.append(Doubt(message, "conditions", {"name": condition.name}))
     if found:
         return Truth(True, tuple(found))
     doubts = (*unsure, *(() if spec.get("recorded_only") else _unread("conditions", concepts, ctx)))
     return Truth(None, (), doubts) if doubts else NO
 
 
-def _state_fits(condition: Condition, spec: Any, ctx: Context, concepts: frozenset[str]) -> bool:
-    if condition.active:
-        return bool(spec.get("state", "present") != "history")
+def _state_fits(condition: Condition, spec: Any, ctx: Context, concepts: frozenset[str]) -> bool | None:
+    """None: it is asked for only as long as it lasts, or once it is over, and whether it has ended is not known."""
     wanted = spec.get("state", "present")
     remembered = any(ctx.knowledge.concepts[c].history_counts for c in condition.concepts & concepts)
-    return wanted in ("any", "history") or (wanted == "present" and remembered)
+    while_it_lasts = wanted != "history"
+    afterwards = wanted in ("any", "history") or (wanted == "present" and remembered)
+    if condition.end_unknown and while_it_lasts != afterwards:
+        return None
+    return bool(while_it_lasts if condition.active else afterwards)
 
 
 def _is_recent(condition: Condition, spec: Any, ctx: Context) -> bool | None:

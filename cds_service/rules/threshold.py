@@ -130,7 +130,7 @@ def _evaluate_one(rule: Rule, band: Band, truth: Truth, ctx: Context) -> Outcome
         return Outcome(rule.id, "unknown", "not known if it applies", (doubt, *doubts))
     limit = limits[answers.index(True)]
     lines = [
-        *about_result(latest),
+        *about_result(latest, ctx.knowledge),
         *newer_not_comparable(latest, ctx),
         *adjusted.lines,
         *about_facts(truth.facts),

@@ -16,7 +16,16 @@ from typing import Any
 import msgspec
 
 from cds_service.knowledge.model import Knowledge
-from cds_service.knowledge.systems import ICD10_CM, LOINC, SNOMED, UCUM
+from cds_service.knowledge.systems import (
+    BIRTH_SEX,
+    GENDER_IDENTITY,
+    ICD10_CM,
+    LOINC,
+    SEX_PARAMETER,
+    SEX_PARAMETERS,
+    SNOMED,
+    UCUM,
+)
 from cds_service.scenarios.dates import birthday, resolve
 from cds_service.scenarios.facts import Case, ConditionFacts, OrderFacts, ProcedureFacts, ResultFacts
 from cds_service.scenarios.medication import draft_medication, entries
@@ -24,10 +33,6 @@ from cds_service.scenarios.medication import draft_medication, entries
 Resource = dict[str, Any]
 
 TERMINOLOGY = "http://terminology.hl7.org/CodeSystem"
-BIRTH_SEX = "http://hl7.org/fhir/us/core/StructureDefinition/us-core-birthsex"
-SEX_PARAMETER = "http://hl7.org/fhir/StructureDefinition/patient-sexParameterForClinicalUse"
-SEX_PARAMETERS = f"{TERMINOLOGY}/sex-parameter-for-clinical-use"
-GENDER_IDENTITY = "http://hl7.org/fhir/StructureDefinition/individual-genderIdentity"
 GENDER_CODES = "http://hl7.org/fhir/gender-identity"
 
 _QUANTITY = re.compile(r"(<=|>=|<|>)?\s*(-?\d+(?:\.\d+)?)\s*(.*)")
@@ -110,7 +115,7 @@ class _Maker:
         if facts.sex_parameter:
             extensions.append(_complex(SEX_PARAMETER, SEX_PARAMETERS, f"{facts.sex_parameter}-typical"))
         if facts.gender_identity:
-            extensions.append(_complex(GENDER_IDENTITY, GENDER_CODES, facts.gender_identity))
+            extensions.append(_complex(GENDER_IDENTITY[0], GENDER_CODES, facts.gender_identity))
         whole: Resource = {
             "resourceType": "Patient",
             "id": facts.id,

@@ -234,7 +234,7 @@ def _point(result: Measurement, ctx: Context, specs: Iterable[Any], words: Words
     ends = [
         "" if end is None else display_text(known, end) for end in (result.reference_low, result.reference_high)
     ]
-    lines = chain(about_result(result), judged.lines if judged else ())
+    lines = chain(about_result(result, ctx.knowledge), judged.lines if judged else ())
     return Point(
         day=result.day,
         written=_written(result),

@@ -119,6 +119,45 @@ def test_an_end_counts_where_the_status_is_missing(condition, ended, clinical, a
     assert condition(abatementDateTime=ended, clinicalStatus=clinical).active is active
 
 
+@pytest.mark.parametrize(
+    ("end", "active", "unknown"),
+    [
+        ({"abatementPeriod": {"start": "2026-10-01", "end": "2026-11-22"}}, False, False),
+        ({"abatementPeriod": {"start": "2026-10-01", "end": "2026-11-23"}}, True, True),
+        ({"abatementPeriod": {"start": "2026-10-01"}}, True, True),
+        ({"abatementPeriod": {"start": "2026-11-23", "end": "2026-12-01"}}, True, False),
+        ({"abatementPeriod": {"end": "2026-10-01"}}, True, True),
+        ({"abatementPeriod": 2020}, True, True),
+        ({"abatementDateTime": "2026"}, True, True),
+        ({"abatementDateTime": "2025"}, False, False),
+        ({"abatementDateTime": 2025}, True, True),
+        ({"abatementDateTime": None}, True, False),
+        ({"abatementAge": {"value": 50, "unit": "a"}}, True, True),
+        ({"abatementRange": {"low": {"value": 50, "unit": "a"}}}, True, True),
+        ({"abatementString": "after the birth"}, True, True),
+        ({"abatementBoolean": True}, False, False),
+        ({"abatementBoolean": False}, True, False),
+        ({"abatementBoolean": "yes"}, True, True),
+    ],
+)
+def test_an_end_that_cannot_be_placed_leaves_open_whether_it_is_over(condition, end, active, unknown):
+    found = condition("O09.9", **end)
+    assert (found.active, found.end_unknown) == (active, unknown)
+    for clinical, status_says in (("active", True), ("resolved", False)):
+        stated = condition("O09.9", clinicalStatus=status(clinical), **end)
+        assert (stated.active, stated.end_unknown) == (status_says, False)
+
+
+def test_a_rubric_that_is_past_needs_no_end(condition):
+    found = condition("Z85.46", abatementString="long ago")
+    assert (found.active, found.end_unknown) == (False, False)
+
+
+def test_the_period_in_which_it_ended(condition):
+    ended = condition(abatementPeriod={"start": "2016-03-01", "end": "2016-05-31"}).abated
+    assert (ended.day, ended.last_day) == (date(2016, 3, 1), date(2016, 5, 31))
+
+
 def test_the_day_on_which_it_ended(condition):
     ended = condition(abatementDateTime="2016-03-01").abated
     assert ended is not None
@@ -145,7 +184,11 @@ def test_the_verification_status(condition, verification, expected):
     [
         ({"onsetDateTime": "2026-06"}, (date(2026, 6, 1), date(2026, 6, 30))),
         ({"onsetDateTime": "2026"}, (date(2026, 1, 1), date(2026, 12, 31))),
-        ({"onsetPeriod": {"start": "2026-06-02", "end": "2026-07-01"}}, (date(2026, 6, 2), date(2026, 6, 2))),
+        # Some day of a period (FHIR R4, Condition.onset[x]); without an end it had begun when it was recorded.
+        ({"onsetPeriod": {"start": "2026-06-02", "end": "2026-07-01"}}, (date(2026, 6, 2), date(2026, 7, 1))),
+        ({"onsetPeriod": {"start": "2026-06-02"}}, (date(2026, 6, 2), date(2026, 7, 3))),
+        ({"onsetPeriod": {"start": "2026-06", "end": "2026-06"}}, (date(2026, 6, 1), date(2026, 6, 30))),
+        ({"onsetPeriod": {"end": "2026-07-01"}}, None),
         ({"onsetAge": {"value": 50}}, None),
         ({"onsetString": "in spring"}, None),
         ({"onsetDateTime": "in spring"}, None),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import date, timedelta
 
+import msgspec
 import pytest
 
 TODAY = date(2026, 11, 22)
@@ -460,6 +461,19 @@ def test_a_product_that_comes_back_is_a_change(course, ehr):
         *(ehr.request(i, on=ago(on), status="completed", **weekly(v), **supply(30)) for i, on, v in records)
     )
     assert found.dose_changed == day(30)
+
+
+@pytest.mark.parametrize(("slack", "changed"), [(14, 60), (13, 56)])
+def test_how_long_after_its_supply_a_product_still_is_the_one_that_is_renewed(read, ehr, knowledge, slack, changed):
+    """The first product ran out on day 70 and comes again on day 56, 14 days later; another began between them."""
+    records = [
+        ehr.request("a", rxnorm="892246", on=ago(100), **supply(30)),
+        ehr.request("b", rxnorm="966224", on=ago(60), **supply(60)),
+        ehr.request("c", rxnorm="892246", on=ago(56), **supply(30)),
+    ]
+    site = msgspec.structs.replace(knowledge, switches={**knowledge.switches, "renewal_slack_days": slack})
+    (found,) = read(medications=records, site=site).therapies
+    assert found.dose_changed == day(changed)
 
 
 # -- from words --------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import date
 
+import msgspec
 import pytest
 
 PARAMETER = "http://hl7.org/fhir/StructureDefinition/patient-sexParameterForClinicalUse"
@@ -163,6 +164,14 @@ def test_another_patient_is_not_used(read, ehr):
     assert (chart.patient.id, chart.patient.sex, chart.patient.birth) == ("p", None, None)
     assert [(g.key, g.kind, set(g.covers)) for g in chart.gaps] == [("patient", "other_patient", {"patient"})]
     assert [(r.source, r.reason, r.tell) for r in chart.refused] == [("Patient/q", "other_patient", True)]
+
+
+def test_the_codes_of_gender_identities_are_those_of_the_knowledge(read, ehr, knowledge):
+    codes = {(SNOMED, "446151000124109"): "female"}  # turned round, so that no other list can be at work
+    site = msgspec.structs.replace(knowledge, gender_identities=codes)
+    his, hers = (ehr.patient(extension=[identity(code)]) for code in ("446151000124109", "446141000124107"))
+    assert read(patient=his, site=site).patient.gender_identity == "female"
+    assert read(patient=hers, site=site).patient.gender_identity is None
 
 
 def test_the_right_one_of_two_patients_is_used(read, ehr):

@@ -19,7 +19,6 @@ from cds_service.hooks.words import Words
 from cds_service.knowledge.model import Knowledge, Rule
 from cds_service.rules import engine, outcome
 from cds_service.rules.calculated import FORMULAS
-from cds_service.rules.lines import ALARMS
 from tests.hooks.tour import Stop, spoken, stops
 from tests.rules.conftest import ctx, measurement, on_testosterone
 
@@ -251,10 +250,6 @@ def test_a_ratio_shows_its_inputs(
     words = Words(knowledge)
     text = words.line(finding.lines[0])
     assert f"calculated: {expected}; from {words.value(pair[0])} and {words.value(pair[1])} of 2026-11-17." in text
-
-
-def test_alarm_codes_are_known() -> None:
-    assert {"HH", "LL", "AA"} == ALARMS
 
 
 def test_vermeulen_shows_its_inputs(knowledge: Knowledge) -> None:

@@ -18,8 +18,7 @@ import msgspec
 import pytest
 import time_machine
 
-from cds_service.fhir import patient as fhir_patient
-from cds_service.knowledge import fhirpath, fhirpath_who
+from cds_service.knowledge import fhirpath
 from cds_service.knowledge.export import FHIRPATH, WORDS, conditions, resources
 from cds_service.knowledge.fhirpath import bound
 from cds_service.knowledge.in_words import CLAUSES
@@ -137,12 +136,6 @@ def test_a_plan_holds_the_milestones_with_their_days() -> None:
 
 def test_a_predicate_can_be_put_into_words_whatever_it_is() -> None:
     assert CLAUSES.keys() == LEAVES.keys() | {"all", "any", "not", "certain", "protocol"}
-
-
-def test_gender_identities_are_those_that_the_reader_knows() -> None:
-    known = {code: sex for sex, codes in fhirpath_who.IDENTITIES.items() for code in codes}
-    assert known == fhir_patient._IDENTITIES
-    assert set(fhirpath_who.GENDER_IDENTITY) == fhir_patient.GENDER_IDENTITY
 
 
 # -- limits --------------------------------------------------------------------------------------------

@@ -117,6 +117,7 @@ def test_a_number_that_is_no_quoted_decimal(tmp_path: Path, factor: str) -> None
       nmol/L: {value}
     codes:
       "2986-8": {{name: Testosterone, mark: verified}}
+flags: {{told: [HH], kept: [H]}}
 """
     (problem,) = problems_of(tmp_path, text, "markers")
     assert (problem.line, problem.field) == (6, "markers.TT.factors.nmol/L")

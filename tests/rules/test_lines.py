@@ -32,15 +32,15 @@ DAY = date(2026, 11, 1)
         ({"interpretation": "H"}, None),
     ],
 )
-def test_what_is_said_of_a_result(fields, message):
+def test_what_is_said_of_a_result(fields, message, knowledge):
     result = measurement("HCT", "55", 10, **fields)
-    assert about_result(result) == ([Line(message, {"result": result})] if message else [])
+    assert about_result(result, knowledge) == ([Line(message, {"result": result})] if message else [])
 
 
 @pytest.mark.parametrize("flag", ["HH", "LL", "AA"])
-def test_an_alarm_of_the_laboratory_is_named(flag):
+def test_an_alarm_of_the_laboratory_is_named(flag, knowledge):
     result = measurement("HCT", "55", 10, interpretation=flag)
-    assert about_result(result) == [Line("lab_alarm", {"result": result, "flag": flag})]
+    assert about_result(result, knowledge) == [Line("lab_alarm", {"result": result, "flag": flag})]
 
 
 @pytest.mark.parametrize(

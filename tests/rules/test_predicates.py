@@ -268,6 +268,28 @@ def test_the_state_of_a_diagnosis(knowledge, concept, state, active, past):
 
 
 @pytest.mark.parametrize(
+    ("concept", "state", "answer"),
+    [
+        ("heart_failure", "present", OPEN),
+        ("heart_failure", "active", OPEN),
+        ("heart_failure", "history", OPEN),
+        ("heart_failure", "any", YES),
+        ("vte", "present", YES),  # history counts
+        ("vte", "active", OPEN),
+    ],
+)
+def test_a_diagnosis_that_may_have_ended(knowledge, concept, state, answer):
+    tree = {"condition": {"concept": concept, "state": state}}
+    found = condition(concept, end_unknown=True)
+    truth = ask(knowledge, tree, conditions=[found])
+    assert truth.holds is answer
+    assert [doubt.message for doubt in truth.doubts] == ["condition_end_unknown"] * (answer is OPEN)
+    assert ask(knowledge, tree, conditions=[found, condition(concept)]).holds is (
+        OPEN if state == "history" else YES
+    )
+
+
+@pytest.mark.parametrize(
     ("onset", "within", "before"),
     [
         (date(2026, 5, 23), YES, NO),
