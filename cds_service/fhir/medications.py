@@ -87,7 +87,7 @@ class Medications:
         if record.intent in NO_ORDERS:
             return Refused(source, "not_an_order", "its intent is not an order")
         if record.intent is not None and record.intent not in ORDERS:
-            return self._not_understood(record, source, "its intent is none of FHIR")
+            return self._told(record, Refused(source, "not_understood", "its intent is none of FHIR"))
         known = None
         # With a date nothing but the drug can speak against it: most drugs of a chart end here.
         dated = record.status in GOES_ON or (record.status in IS_OVER and self._days.day(record.authored_on))
@@ -130,9 +130,9 @@ class Medications:
         if not self._reading.is_about_patient(record.subject):
             return other_patient(source, AREA)
         if record.status is None:
-            return Refused(source, "no_status", "it has no status", AREA, tell=True)
+            return self._told(record, Refused(source, "no_status", "it has no status"))
         if record.status not in STATUSES:
-            return self._not_understood(record, source, "its status is none of FHIR")
+            return self._told(record, Refused(source, "not_understood", "its status is none of FHIR"))
         return None
 
     def _take(
@@ -145,7 +145,8 @@ class Medications:
     ) -> Refused | None:
         """Keep a piece for each drug of the record; `known` if they were recognised already."""
         if isinstance(span, Refused):
-            return msgspec.structs.replace(span, source=source)
+            refused = msgspec.structs.replace(span, source=source)
+            return self._told(record, refused) if refused.tell else refused
         found = known or self._recognise(record, source)
         if isinstance(found, Refused):
             return found
@@ -164,10 +165,10 @@ class Medications:
             self.pieces.append(Piece(drug, held, dose, source, form, local, on_hold, strength, prior))
         return None
 
-    def _not_understood(self, record: fhir.Drug, source: str, detail: str) -> Refused:
+    def _told(self, record: fhir.Drug, refused: Refused) -> Refused:
         """A record of which it is not known whether it is a therapy: told, unless its drug is none of ours."""
-        found = self._recognise(record, source)
-        return found if isinstance(found, Refused) else Refused(source, "not_understood", detail, AREA, tell=True)
+        found = self._recognise(record, refused.source)
+        return found if isinstance(found, Refused) else msgspec.structs.replace(refused, covers=AREA, tell=True)
 
     # -- dates ---------------------------------------------------------------------------------------
 

@@ -12,7 +12,7 @@ from datetime import date
 from decimal import Decimal
 from typing import Any
 
-from cds_service.chart import Condition, Draft, Form, Measurement, Therapy
+from cds_service.chart import Condition, Draft, Form, Measurement, Supply, Therapy
 from cds_service.knowledge.kept import Kept
 from cds_service.knowledge.model import Indicator, Rule
 from cds_service.rules import samples
@@ -66,7 +66,7 @@ def _form_fits(form: Form, spec: Any) -> bool | None:
     return "not_form" not in spec or form not in spec["not_form"]
 
 
-def _routes_unknown(given: Sequence[Therapy | Draft], spec: Any) -> tuple[Doubt, ...]:
+def _routes_unknown(given: Sequence[Therapy | Supply | Draft], spec: Any) -> tuple[Doubt, ...]:
     """A doubt for each of those that have the form in question for all that is known."""
     return tuple(
         Doubt(ROUTE_UNKNOWN, "medications", {"name": one.agent})
@@ -324,20 +324,33 @@ def _clock(measurement: Measurement) -> str | None:
 def _weekly_dose(spec: Any, ctx: Context) -> Truth:
     """A course or draft of one of the agents and forms has at least so many mg a week (or any dose)."""
     keys = names(spec["key"])
-    courses = [(course, supply) for course in ctx.courses(keys) for supply in course.supplies[:1]]
-    found: list[Fact] = [course for course, supply in courses if _dose_fits(supply, spec, ctx)]
-    found.extend(draft for draft in ctx.selected(keys) if _dose_fits(draft, spec, ctx))
-    return Truth(True, tuple(found)) if found else NO
+    given: list[tuple[Fact, Supply | Draft]] = [(draft, draft) for draft in ctx.selected(keys)]
+    given[:0] = [(course, supply) for course in ctx.courses(keys) for supply in course.supplies[:1]]
+    answers = [(one, product, _dose_fits(product, spec, ctx)) for one, product in given]
+    if found := tuple(one for one, _, fits in answers if fits):
+        return Truth(True, found)
+    doubts = _routes_unknown(
+        [product for _, product, fits in answers if fits is None], {"form": names(spec["form"])}
+    )
+    return Truth(None, (), doubts) if doubts else NO
 
 
-def _dose_fits(given: Any, spec: Any, ctx: Context) -> bool:
-    if given.form not in names(spec["form"]) or ("agent" in spec and given.agent not in names(spec["agent"])):
+def _dose_fits(given: Supply | Draft, spec: Any, ctx: Context) -> bool | None:
+    """None: agent and dose are those that are asked for, and the form stands nowhere in the chart."""
+    form_fits = _form_fits(given.form, {"form": names(spec["form"])})
+    if form_fits is False or ("agent" in spec and given.agent not in names(spec["agent"])):
         return False
-    least = spec.get("mg_per_week")
-    if least is None or given.weekly_mg is None:
-        return least is None
-    dose, limit = given.weekly_mg, Decimal(least)
-    return bool(ctx.compared(spec, "mg_per_week", dose, ">=", limit, dose >= limit, subject="weekly dose"))
+    least, dose = spec.get("mg_per_week"), given.weekly_mg
+    if least is None:
+        return form_fits
+    if dose is None:
+        return False
+    limit = Decimal(least)
+    return (
+        form_fits
+        if ctx.compared(spec, "mg_per_week", dose, ">=", limit, dose >= limit, subject="weekly dose")
+        else False
+    )
 
 
 def _about(question: Callable[[Any, Context], samples.Answer]) -> Callable[[Any, Context], Truth]:

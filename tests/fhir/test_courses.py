@@ -7,6 +7,8 @@ from datetime import date, timedelta
 import msgspec
 import pytest
 
+from tests.fhir.conftest import expect
+
 TODAY = date(2026, 11, 22)
 
 
@@ -384,6 +386,37 @@ def test_another_drug_that_begins_after_today_is_not_told(refused, ehr):
 def test_a_dispense_without_a_date_is_told(read, ehr):
     (found,) = read(medications=[ehr.dispense(daysSupply={"value": 30, "code": "d"})]).refused
     assert (found.reason, found.tell, found.covers) == ("past_without_date", True, {"medications"})
+
+
+FOREIGN = {"medicationCodeableConcept": {"text": "aspirin"}}
+NAMELESS: dict[str, dict[str, list[str]]] = {"medicationCodeableConcept": {"coding": []}}
+
+
+@pytest.mark.parametrize(
+    ("kind", "elements"),
+    [
+        ("dispense", {}),
+        ("dispense", {"status": None, "whenHandedOver": ago(10)}),
+        ("administration", {}),
+        ("administration", {"status": None, "effectiveDateTime": ago(10)}),
+        ("statement", {"status": None}),
+        ("request", {"status": None}),
+    ],
+)
+def test_what_is_missing_in_a_record_matters_only_if_its_drug_may_be_one_of_ours(read, ehr, kind, elements):
+    administered = {"resourceType": "MedicationAdministration", "effectiveDateTime": None}
+    base = ehr.dispense(**administered) if kind == "administration" else getattr(ehr, kind)()
+    record = {key: value for key, value in {**base, **elements}.items() if value is not None}
+    expected = (expect("medications", base["resourceType"], "medications"),)
+
+    def told(**drug):
+        (found,) = read(expected=expected, medications=[{**record, **drug}]).refused
+        return found.reason, found.tell, found.covers
+
+    missing = "no_status" if "status" in elements else "past_without_date"
+    assert told() == (missing, True, {"medications"})
+    assert told(**FOREIGN) == ("unknown_drug", False, frozenset())
+    assert told(**NAMELESS) == ("no_drug", True, {"medications"})
 
 
 # -- change of dose ----------------------------------------------------------------------------------

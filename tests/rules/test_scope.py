@@ -141,6 +141,33 @@ def test_a_dose_for_men_in_a_woman(knowledge, product, speaks):
         assert not [finding for finding in evaluation.findings if finding.rule.topic == "MISS"]
 
 
+@pytest.mark.parametrize(
+    ("product", "asks"),
+    [
+        (
+            supply("unknown", weekly_mg=50),
+            True,
+        ),  # 50 mg of cypionate a week are the range of men if they are injected
+        (supply("unknown", weekly_mg=49), False),
+        (supply("unknown", weekly_mg=None), False),  # in no form is the dose known
+        (supply("unknown", "testosterone undecanoate"), True),  # any injection is, no capsule is
+        (supply("unknown", "testosterone", weekly_mg=175), True),  # if it is a gel
+        (supply("unknown", "testosterone", weekly_mg=174), False),
+    ],
+)
+def test_a_dose_of_unknown_form_in_a_woman(knowledge, product, asks):
+    """It is asked, and until it is known the range of women holds: a result above it is not lost."""
+    patient = chart(measurement("TT", "500", 5), therapies=[course(supplies=[product])], sex="female")
+    evaluation = judge(patient, knowledge)
+    (scope,) = [outcome for outcome in evaluation.outcomes if outcome.rule == "SCOPE-2"]
+    assert scope.result == ("unknown" if asks else "fine")
+    assert [doubt.message for doubt in scope.doubts] == ["route_unknown"] * asks
+    assert "TW-1" in ids(evaluation)
+    drafted = draft(form="unknown", agent=product.agent, weekly_mg=product.weekly_mg)
+    ordering = judge(chart(drafts=[drafted], sex="female"), knowledge, "order-sign")
+    assert ({o.result for o in ordering.outcomes if o.rule == "SCOPE-2"} == {"unknown"}) is asks
+
+
 def test_a_drafted_dose_counts_and_evidence_of_gender_affirming_therapy_ends_it(knowledge):
     drafts = [draft(weekly_mg=100)]
     assert "SCOPE-2" in ids(judge(chart(drafts=drafts, sex="female"), knowledge, "order-sign"))
