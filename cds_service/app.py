@@ -24,7 +24,6 @@ from werkzeug.exceptions import HTTPException
 from cds_service.feedback.store import Store, memory
 from cds_service.hooks import access, errors, headers, health, routes
 from cds_service.hooks.reading import Lately
-from cds_service.hooks.trial import try_out
 from cds_service.hooks.wording import wording_of
 from cds_service.knowledge.loader import load
 from cds_service.knowledge.model import Knowledge
@@ -34,12 +33,13 @@ from cds_service.log import Logger, place_of
 from cds_service.metrics import Tally
 from cds_service.security.openness import openness
 from cds_service.settings import Settings, SettingsError
-from cds_service.web import chart, governance, pages, smart, workbench
+from cds_service.web import pages
 from cds_service.web.page_words import page_words
-from cds_service.web.workbench import Tools
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+    from cds_service.web.workbench import Tools
 
 T = TypeVar("T")
 
@@ -84,6 +84,8 @@ def examined(settings: Settings, today: date) -> tuple[Knowledge | None, tuple[s
     wording = taken(wording_of, settings)
     taken(page_words, settings)
     if knowledge and wording and settings.words_path:
+        from cds_service.hooks.trial import try_out
+
         problems.extend(f"words.folder: {settings.words_path}/{fault}" for fault in try_out(knowledge, wording))
     return knowledge, warnings or (), problems
 
@@ -147,14 +149,20 @@ def below(application: WSGIApplication, prefix: str) -> WSGIApplication:
 
 
 def _add_pages(app: Flask, desk: routes.Desk, settings: Settings, tools: Tools | None) -> None:
-    """The pages for people, as far as the settings let them be."""
+    """The pages for people, as far as the settings let them be; those that are not served are not loaded."""
     app.register_blueprint(pages.make_blueprint(page_words(settings), desk.wording.locale))
     if tools is not None and settings.has_workbench:
+        from cds_service.web import chart, workbench
+
         app.register_blueprint(workbench.make_blueprint(desk, settings, tools))
         app.register_blueprint(chart.make_blueprint(desk, tools))
     if settings.smart_url:
+        from cds_service.web import smart
+
         app.register_blueprint(smart.make_blueprint(desk, settings))
     if settings.governance:
+        from cds_service.web import governance
+
         app.register_blueprint(governance.make_blueprint(desk, settings))
 
 

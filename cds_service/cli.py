@@ -16,7 +16,7 @@ from click.exceptions import Exit
 from cds_service import __version__
 from cds_service.feedback.errors import DatabaseError
 from cds_service.knowledge.yaml_file import KnowledgeError
-from cds_service.scenarios.reading import ScenarioError
+from cds_service.scenarios.errors import ScenarioError
 from cds_service.settings import SettingsError
 
 COMMANDS: Mapping[str, str] = {

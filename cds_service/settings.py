@@ -72,7 +72,6 @@ a table. `load` reports all mistakes at once, each with the file and the field.
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -87,7 +86,6 @@ from cds_service.settings_checks import CHECKS, CLIENT_CHECKS, SECTIONS, SERVER_
 Profile = Literal["generic", "epic"]
 
 MEBIBYTE = 1024 * 1024
-DEFAULT_ALGORITHMS = ("ES384", "RS384")
 
 
 class SettingsError(ValueError):
@@ -105,7 +103,7 @@ class Client(msgspec.Struct, frozen=True):
     issuer: str
     jwks_url: str = ""
     jwks_file: str = ""
-    algorithms: tuple[str, ...] = DEFAULT_ALGORITHMS
+    algorithms: tuple[str, ...] = ("ES384", "RS384")
     tenant: str = ""
     ca_file: str = ""
 
@@ -286,6 +284,8 @@ def _typed(text: str, expected: Check) -> Any:
 
 
 def _read(name: str, problems: list[str]) -> dict[str, Any]:
+    import tomllib  # which makes its patterns when it is loaded; many a service has no such file
+
     try:
         return tomllib.loads(Path(name).read_text(encoding="utf-8"))
     except OSError as error:

@@ -1,8 +1,9 @@
 """What a WSGI server imports in each of its workers: `cds_service.wsgi:app`.
 
 Settings and knowledge are read at import and the database is looked at, so a worker that answers is ready. What
-fetches from a FHIR server is loaded beside the first calls: it takes longer than all else, and few calls need it.
-At the end of the process what waits for the database is written.
+fetches from a FHIR server is loaded a moment after the first calls: it takes longer than all else, few calls need
+it, and beside them it would take half of the interpreter's time. At the end of the process what waits for the
+database is written.
 
 An answer leaves as one list: the server then writes head and body in one piece, where an iterator's would follow
 its head later, so that a worker that is killed leaves an answer out rather than half of it.
@@ -27,6 +28,9 @@ from cds_service.settings import load
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
+PAUSE_SECONDS = 0.5
+"""Until what fetches is loaded; a call that needs it sooner loads it itself."""
+
 
 def whole(application: WSGIApplication) -> WSGIApplication:
     """`application` with each answer as a list of all its parts."""
@@ -49,4 +53,6 @@ app = whole(create_app(settings, tally=tally_of(os.environ), store=store, tools=
 Finalize(None, store.close, exitpriority=1)
 settle_memory()
 if can_fetch(settings):
-    threading.Thread(target=load_transport, daemon=True).start()
+    later = threading.Timer(PAUSE_SECONDS, load_transport)
+    later.daemon = True
+    later.start()

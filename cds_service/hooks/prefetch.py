@@ -8,6 +8,7 @@ share one set of templates, so that a site that has to type them types them once
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from functools import cache
 from typing import get_args
@@ -130,8 +131,11 @@ def _groups(knowledge: Knowledge) -> Iterator[tuple[frozenset[str], list[str]]]:
     needed = markers_needed(knowledge)
     panels = {key: panel.markers & needed for key, panel in knowledge.panels.items()}
     met: set[str] = set()
+    tokens: dict[str, list[str]] = defaultdict(list)
+    for key, code in knowledge.codes.items():
+        tokens[code.marker].append(_token(*key))
     for marker in (marker for marker in knowledge.markers if marker in needed):
-        yield frozenset({marker}), [_token(*key) for key, code in knowledge.codes.items() if code.marker == marker]
+        yield frozenset({marker}), tokens[marker]
         met.add(marker)
         for key, markers in panels.items():
             if marker in markers and markers <= met:

@@ -17,14 +17,13 @@ from functools import cache
 from pathlib import Path
 
 import msgspec
-import yaml
 from jinja2 import Environment, TemplateSyntaxError, meta, nodes
 
 from cds_service.chart import Condition, Draft, Measurement, Order, Procedure, Therapy
 from cds_service.knowledge.model import Rule
 from cds_service.knowledge.texts import NAME as TEXTS
 from cds_service.knowledge.voice import ISO, Locale, Voice, braces
-from cds_service.knowledge.yaml_file import plain_yaml
+from cds_service.knowledge.yaml_file import plain_yaml, shipped_yaml
 from cds_service.rules.outcome import Finding
 from cds_service.settings import Settings, SettingsError
 
@@ -78,7 +77,7 @@ def templates_folder() -> Path:
 @cache
 def locales() -> Mapping[str, Locale]:
     """What `[words] locale` may be."""
-    loaded = plain_yaml((templates_folder() / "locales.yaml").read_text(encoding="utf-8"))
+    loaded = shipped_yaml(templates_folder() / "locales.yaml")
     return msgspec.convert(loaded, dict[str, Locale])
 
 
@@ -87,7 +86,7 @@ def shipped() -> Wording:
     """The words as they are shipped."""
     folder = templates_folder()
     templates = {path.name: path.read_text(encoding="utf-8") for path in sorted(folder.glob("*.md"))}
-    messages = plain_yaml((folder / MESSAGES).read_text(encoding="utf-8"))
+    messages = shipped_yaml(folder / MESSAGES)
     return Wording(templates, messages, {})
 
 
@@ -144,9 +143,11 @@ def read_wording(folder: Path, problems: list[str]) -> Wording:
 
 def _texts(text: str, place: str, known: frozenset[str], problems: list[str]) -> dict[str, str]:
     """Texts by id, without those that nothing uses."""
+    from cds_service.knowledge.strict_yaml import NotYAMLError
+
     try:
         loaded = plain_yaml(text)
-    except yaml.YAMLError as error:
+    except NotYAMLError as error:
         mark = getattr(error, "problem_mark", None)
         problems.append(f"{place}{f':{mark.line + 1}' if mark else ''}: not YAML")
         return {}

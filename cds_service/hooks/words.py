@@ -268,7 +268,8 @@ class Words:
             for profile in ("", *(self._schedules[rule.protocol] if rule.kind == "schedule" else ())):
                 evidence = [(self.knowledge.sources[e.source], e) for e in self.evidence(rule, profile)]
                 differs = (self._schedules[rule.protocol][profile].differs if profile else "") or rule.differs
-                yield (rule.id, profile), Own(template.render(differs=Own(differs), evidence=evidence).strip())
+                values = {"differs": Own(differs), "evidence": evidence}
+                yield (rule.id, profile), Own(filled(template, values).strip())
 
     def evidence(self, rule: Rule, profile: str) -> tuple[Evidence, ...]:
         """What a card rests on: the schedule of the profile that it tells, else the rule itself."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Container, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, get_args
 
 from cds_service.chart import Form
+from cds_service.knowledge.expression import Expression
 from cds_service.knowledge.vocabulary import AgentHint, Pattern, Product, TherapyClass
 from cds_service.knowledge.yaml_file import Problem
 
@@ -16,9 +16,12 @@ COLUMNS = ["rxcui", "tty", "keys", "agent", "form", "scope", "name"]
 _FORMS = frozenset(get_args(Form))
 
 
-def whole_words(alternatives: Iterable[str]) -> re.Pattern[str]:
-    """One pattern of all alternatives: whole words, in any case. Unlike with `\\b`, they may end in punctuation."""
-    return re.compile(rf"(?<!\w)(?:{'|'.join(alternatives)})(?!\w)", re.IGNORECASE)
+def whole_words(alternatives: Iterable[str]) -> Expression:
+    """One pattern of all alternatives: whole words, in any case. Unlike with `\\b`, they may end in punctuation.
+
+    Raises re.error.
+    """
+    return Expression(rf"(?<!\w)(?:{'|'.join(alternatives)})(?!\w)")
 
 
 def read_products(path: Path, problems: list[Problem]) -> dict[str, tuple[int, Product]]:
@@ -137,6 +140,6 @@ def patterns(data: Mapping[str, Any]) -> tuple[Pattern, ...]:
     )
 
 
-def route_words(data: Iterable[Mapping[str, Any]]) -> tuple[tuple[re.Pattern[str], Form], ...]:
+def route_words(data: Iterable[Mapping[str, Any]]) -> tuple[tuple[Expression, Form], ...]:
     """Words of a route, a product name or a dosage and the form that they mean, in the order of the file."""
     return tuple((whole_words(raw["match"]), raw["form"]) for raw in data)

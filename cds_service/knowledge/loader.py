@@ -1,4 +1,7 @@
-"""Loads the knowledge: all files of one folder, and what a site changes in it, or one error with all faults."""
+"""Loads the knowledge: all files of one folder, and what a site changes in it, or one error with all faults.
+
+What reads the files is loaded only if there is something to read: most starts find it remembered.
+"""
 
 from __future__ import annotations
 
@@ -7,16 +10,13 @@ import sys
 from datetime import date
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
-from cds_service.knowledge import overlay as site_overlay
 from cds_service.knowledge.choices import choose
 from cds_service.knowledge.model import Knowledge, Protocol, Rule
-from cds_service.knowledge.protocols import compile_protocols, read_protocols
 from cds_service.knowledge.remembered import digest, remembered
-from cds_service.knowledge.terminology import compile_terms
-from cds_service.knowledge.texts import reworded
 from cds_service.knowledge.yaml_file import Document, KnowledgeError, Problem, read
 
 _HERE = Path(__file__).parent
@@ -47,14 +47,20 @@ def load(
         knowledge = _shipped() if folder == _HERE else _compiled(folder)
     except KnowledgeError as error:
         raise KnowledgeError([*problems, *error.problems]) from None
-    knowledge = reworded(knowledge, words, problems)
-    knowledge = follow(knowledge, _chosen(guideline, document, today, problems), problems)
-    if document is not None:
-        knowledge = choose(knowledge, site_overlay.profiles_of(knowledge, document, today))
-        knowledge = site_overlay.apply(knowledge, document, today, problems)
+    if words is not None:
+        from cds_service.knowledge.texts import reworded
+
+        knowledge = reworded(knowledge, words, problems)
+    said: list[dict[str, Any]] = []
+    if document is None:
+        knowledge = follow(knowledge, guideline, problems)
+    else:
+        knowledge, said = _changed(knowledge, document, guideline, today, problems)
     if problems:
         raise KnowledgeError(problems)
-    return msgspec.structs.replace(knowledge, version=_version_at(knowledge, document, guideline, today))
+    if not guideline and document is None:
+        return knowledge
+    return msgspec.structs.replace(knowledge, version=_version_at(knowledge, guideline, said))
 
 
 @cache
@@ -69,6 +75,9 @@ def _shipped() -> Knowledge:
 
 def _compiled(folder: Path) -> Knowledge:
     """The knowledge as the files of a folder say it. Raises KnowledgeError."""
+    from cds_service.knowledge.protocols import compile_protocols, read_protocols
+    from cds_service.knowledge.terminology import compile_terms
+
     problems: list[Problem] = []
     terms = compile_terms(folder, problems)
     protocols: tuple[Protocol, ...] = ()
@@ -83,13 +92,19 @@ def _compiled(folder: Path) -> Knowledge:
     return Knowledge(version=version_of(folder), protocols=protocols, rules=rules, **parts)
 
 
-def _chosen(setting: str, document: Document | None, today: date, problems: list[Problem]) -> str:
-    """The guideline that the settings or the overlay name; '' if neither does."""
-    by_overlay = site_overlay.guideline_of(document, today) if document else ""
-    if document and setting and by_overlay and setting != by_overlay:
-        expected = f"one guideline; the settings say {setting}, the overlay {by_overlay}"
+def _changed(
+    knowledge: Knowledge, document: Document, guideline: str, today: date, problems: list[Problem]
+) -> tuple[Knowledge, list[dict[str, Any]]]:
+    """The knowledge as an overlay and the setting `guideline` want it today, and what the overlay says."""
+    from cds_service.knowledge import overlay
+
+    by_overlay = overlay.guideline_of(document, today)
+    if guideline and by_overlay and guideline != by_overlay:
+        expected = f"one guideline; the settings say {guideline}, the overlay {by_overlay}"
         problems.append(document.problem(("changes",), expected))
-    return setting or by_overlay
+    knowledge = follow(knowledge, guideline or by_overlay, problems)
+    knowledge = choose(knowledge, overlay.profiles_of(knowledge, document, today))
+    return overlay.apply(knowledge, document, today, problems), overlay.meaning(document, today)
 
 
 def follow(knowledge: Knowledge, guideline: str, problems: list[Problem]) -> Knowledge:
@@ -111,10 +126,7 @@ def version_of(folder: Path) -> str:
     return digest.hexdigest()[:_VERSION_DIGITS]
 
 
-def _version_at(knowledge: Knowledge, document: Document | None, guideline: str, today: date) -> str:
-    """The version of the shipped files, and a hash over what the site makes of them if it does."""
-    if not guideline and document is None:
-        return knowledge.version
-    said = site_overlay.meaning(document, today) if document else []
+def _version_at(knowledge: Knowledge, guideline: str, said: list[dict[str, Any]]) -> str:
+    """The version of the shipped files, and a hash over what the site makes of them."""
     digest = hashlib.sha256(msgspec.json.encode([guideline, said], order="deterministic"))
     return f"{knowledge.version}-{digest.hexdigest()[:_SITE_DIGITS]}"

@@ -6,7 +6,6 @@ Numbers are `Decimal`. Day counts are calendar days.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from datetime import date
 from typing import Any, Literal
@@ -14,6 +13,7 @@ from typing import Any, Literal
 import msgspec
 
 from cds_service.chart import Form, Sex
+from cds_service.knowledge.expression import Expression
 from cds_service.knowledge.vocabulary import (
     Code,
     Concept,
@@ -242,8 +242,8 @@ class Knowledge(msgspec.Struct, frozen=True):
     patterns: tuple[Pattern, ...]
     routes: Mapping[tuple[str, str], Form]
     """(system, code) of a route of administration -> form."""
-    route_words: tuple[tuple[re.Pattern[str], Form], ...]
-    dosage_words: tuple[tuple[re.Pattern[str], Form], ...]
+    route_words: tuple[tuple[Expression, Form], ...]
+    dosage_words: tuple[tuple[Expression, Form], ...]
     """Words of a dosage in a sentence, and the form that they mean."""
     lasts: Mapping[tuple[str, Form], int]
     """(agent, form) -> days that one administered dose lasts, where that is known."""

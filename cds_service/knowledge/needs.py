@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 from cds_service.knowledge.model import Item, Knowledge, Protocol
 
 NAMED = ("marker", "markers", "inputs", "with")
 """Fields of a rule that name markers."""
+BRANCHES = (dict, list, tuple)
+"""What the trees are made of; all else is a leaf. Every start walks over thousands of them."""
 
 
 def markers_needed(knowledge: Knowledge) -> frozenset[str]:
@@ -37,11 +39,11 @@ def doses_needed(knowledge: Knowledge) -> bool:
 
 def _fields(tree: Any) -> Iterator[str]:
     """Names of all fields, anywhere in a tree of mappings and lists."""
-    if isinstance(tree, Mapping):
+    if isinstance(tree, dict):
         yield from tree
         tree = tuple(tree.values())
-    if isinstance(tree, list | tuple):
-        for part in tree:
+    for part in tree:
+        if isinstance(part, BRANCHES):
             yield from _fields(part)
 
 
@@ -55,21 +57,23 @@ def _items(protocol: Protocol) -> Iterator[Item]:
 
 def named(tree: Any, fields: tuple[str, ...] = NAMED) -> Iterator[str]:
     """Names under these fields (markers, unless said otherwise), anywhere in a tree of mappings and lists."""
-    if isinstance(tree, Mapping):
+    if isinstance(tree, dict):
         for key, value in tree.items():
             if key in fields:
                 yield from _strings(value)
-            yield from named(value, fields)
-    elif isinstance(tree, list | tuple):
+            if isinstance(value, BRANCHES):
+                yield from named(value, fields)
+    elif isinstance(tree, BRANCHES):
         for part in tree:
-            yield from named(part, fields)
+            if isinstance(part, BRANCHES):
+                yield from named(part, fields)
 
 
 def _strings(value: Any) -> Iterator[str]:
     """Strings of a name or of a list of names (of a mapping: its values)."""
     if isinstance(value, str):
         yield value
-    elif isinstance(value, Mapping):
+    elif isinstance(value, dict):
         yield from (name for name in value.values() if isinstance(name, str))
     elif isinstance(value, list | tuple):
         yield from (name for name in value if isinstance(name, str))

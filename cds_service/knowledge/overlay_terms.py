@@ -14,6 +14,7 @@ import msgspec
 
 from cds_service.knowledge.checks import check_digit_holds
 from cds_service.knowledge.drugs import whole_words
+from cds_service.knowledge.expression import Expression
 from cds_service.knowledge.limits import Field
 from cds_service.knowledge.site import Entry, Site
 from cds_service.knowledge.systems import ATC, LOINC, RXNORM
@@ -113,7 +114,7 @@ def _drugs(site: Site, entry: Entry, items: list[Mapping[str, Any]]) -> None:
 
 
 def _named_drug(site: Site, entry: Entry, field: Field, raw: Mapping[str, Any]) -> None:
-    compiled: dict[str, re.Pattern[str]] = {}
+    compiled: dict[str, Expression] = {}
     for name in ("match", "unless"):
         try:
             compiled[name] = whole_words(raw.get(name, ()))

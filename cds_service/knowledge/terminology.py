@@ -6,7 +6,6 @@ check digit) is checked in `checks.py`. All problems are collected; a check whos
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from decimal import Decimal
 from pathlib import Path
@@ -17,6 +16,7 @@ import msgspec
 from cds_service.chart import Form, Sex
 from cds_service.knowledge import drugs
 from cds_service.knowledge.checks import find_problems
+from cds_service.knowledge.expression import Expression
 from cds_service.knowledge.systems import LOINC, SNOMED
 from cds_service.knowledge.units import normalise_unit
 from cds_service.knowledge.vocabulary import (
@@ -69,8 +69,8 @@ class Terms(msgspec.Struct, frozen=True):
     atc: tuple[tuple[str, Product], ...]
     patterns: tuple[Pattern, ...]
     routes: Mapping[tuple[str, str], Form]
-    route_words: tuple[tuple[re.Pattern[str], Form], ...]
-    dosage_words: tuple[tuple[re.Pattern[str], Form], ...]
+    route_words: tuple[tuple[Expression, Form], ...]
+    dosage_words: tuple[tuple[Expression, Form], ...]
     lasts: Mapping[tuple[str, Form], int]
     may_last: Mapping[Form, int]
     concepts: Mapping[str, Concept]

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
-import yaml
 
 from cds_service.knowledge.model import Knowledge, Milestone, Note, Protocol, Row, Rule, Schedule, Wording
 from cds_service.knowledge.vocabulary import Evidence
@@ -81,6 +80,8 @@ def _strengths(evidence: tuple[Evidence, ...]) -> Iterator[tuple[Place, str]]:
 
 def as_yaml(texts: Texts) -> str:
     """The texts as a site's file holds them."""
+    import yaml
+
     text: str = yaml.safe_dump(tree(texts), allow_unicode=True, sort_keys=False, width=120)
     return text
 

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from decimal import Decimal
 from typing import Literal
@@ -13,6 +12,7 @@ from typing import Literal
 import msgspec
 
 from cds_service.chart import Form
+from cds_service.knowledge.expression import Expression
 
 
 class Code(msgspec.Struct, frozen=True):
@@ -133,7 +133,7 @@ class Product(msgspec.Struct, frozen=True):
 class AgentHint(msgspec.Struct, frozen=True):
     """What a word in a free text tells beyond the therapy key: the agent, and the form where it is certain."""
 
-    pattern: re.Pattern[str]
+    pattern: Expression
     agent: str
     form: Form
     systemic: bool = False
@@ -143,8 +143,8 @@ class Pattern(msgspec.Struct, frozen=True):
     """A free-text pattern of one therapy key."""
 
     key: str
-    positive: re.Pattern[str]
-    negative: re.Pattern[str] | None
+    positive: Expression
+    negative: Expression | None
     agents: tuple[AgentHint, ...] = ()
     """First match wins; none: the agent is the name of the therapy key, the form `unknown`."""
 
@@ -166,9 +166,9 @@ class Concept(msgspec.Struct, frozen=True):
     """Those of `icd10` whose rubric itself says that it is past (personal history, old infarction)."""
     observations: Mapping[tuple[str, str], frozenset[tuple[str, str]]] = {}
     """(system, code) of an Observation -> (system, code) of the coded values that mean this concept."""
-    words: re.Pattern[str] | None = None
+    words: Expression | None = None
     """Words that name it where there is no code of ours."""
-    undone: re.Pattern[str] | None = None
+    undone: Expression | None = None
     """Words beside them that say that it was taken out or not done."""
     words_count: bool = False
     """True if what is only named counts as the concept; else it is told as not judged."""

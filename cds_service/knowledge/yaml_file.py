@@ -1,5 +1,7 @@
 """Reads one YAML file of the knowledge, strictly: no duplicate keys, no YAML 1.1 surprises, checked by schema.
 
+PyYAML, jsonschema and what is made of them (`strict_yaml.py`) are loaded when there is a file to read: most starts
+find what the files say remembered.
 The good path composes the file once. The line of a field is looked up only when there is something to report.
 """
 
@@ -7,28 +9,37 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Hashable, Iterator, Sequence
+import sys
+from collections.abc import Sequence
 from datetime import date
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-import yaml
+
+from cds_service.knowledge.remembered import digest, remembered
 
 if TYPE_CHECKING:
+    import yaml
     from jsonschema import Draft202012Validator
     from jsonschema.exceptions import ValidationError
     from referencing import Registry
 
 SCHEMAS = Path(__file__).parent / "schema"
 
-_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-
 
 def plain_yaml(text: str | bytes) -> Any:
-    """What a YAML text says, as `yaml.safe_load` reads it, only faster. Raises yaml.YAMLError."""
-    return yaml.load(text, Loader=_Loader)
+    """What a YAML text says, as `yaml.safe_load` reads it, only faster. Raises strict_yaml.NotYAMLError."""
+    from cds_service.knowledge import strict_yaml
+
+    return strict_yaml.plain(text)
+
+
+def shipped_yaml(path: Path) -> Any:
+    """What a shipped file says, remembered from one start to the next."""
+    here = Path(__file__).with_name(f"{path.parent.name}-{path.name}")
+    return remembered(here, digest([path], sys.version), lambda: plain_yaml(path.read_bytes()))
 
 
 class Problem(msgspec.Struct, frozen=True):
@@ -52,42 +63,6 @@ class KnowledgeError(Exception):
         super().__init__("\n".join(map(str, self.problems)))
 
 
-class _RefusedError(Exception):
-    """A node that is YAML but not ours."""
-
-    def __init__(self, node: yaml.Node, expected: str) -> None:
-        super().__init__(expected)
-        self.line = node.start_mark.line + 1
-        self.expected = expected
-
-
-class _StrictLoader(_Loader):  # type: ignore[misc]  # the base class is chosen at run time
-    """Keys are strings and stand once; dates stay strings; only `true` and `false` are booleans."""
-
-    def construct_mapping(self, node: yaml.Node, deep: bool = False) -> dict[Hashable, Any]:
-        mapping: dict[Hashable, Any] = {}
-        for key_node, value_node in node.value:
-            key = self.construct_object(key_node, deep=True)
-            if not isinstance(key, str):
-                raise _RefusedError(key_node, f"a text as key, not {key!r}: put it in quotes")
-            if key in mapping:
-                raise _RefusedError(key_node, f"each key once; {key!r} stands here again")
-            mapping[key] = self.construct_object(value_node, deep=deep)
-        return mapping
-
-
-# YAML 1.1 reads `on` as true, `012` as ten and `2026-01-02` as a date object. None of that is wanted here.
-_StrictLoader.yaml_implicit_resolvers = {}
-_StrictLoader.add_implicit_resolver("tag:yaml.org,2002:null", re.compile(r"^(?:~|null|)$"), ["~", "n", ""])
-_StrictLoader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"^(?:true|false)$"), list("tf"))
-_StrictLoader.add_implicit_resolver(
-    "tag:yaml.org,2002:int", re.compile(r"^-?(?:0|[1-9][0-9]*)$"), list("-0123456789")
-)
-_StrictLoader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"^-?[0-9]+\.[0-9]+$"), list("-0123456789")
-)
-
-
 class Document:
     """A file that was read: its `data`, and where in the text each field stands."""
 
@@ -101,11 +76,13 @@ class Document:
         return Problem(self.path.name, self._line(field), dotted(field), expected)
 
     def _line(self, field: Sequence[str | int]) -> int:
+        from cds_service.knowledge import strict_yaml
+
         if self._root is None:
-            self._root = yaml.compose(self.path.read_text(encoding="utf-8"), Loader=_StrictLoader)
+            self._root = strict_yaml.nodes(self.path.read_text(encoding="utf-8"))
         node, line = self._root, 1
         for step in field:
-            for name, mark, child in _children(node):
+            for name, mark, child in strict_yaml.children(node):
                 if name == step:
                     node, line = child, mark.line + 1
                     break
@@ -122,15 +99,17 @@ def dotted(field: Sequence[str | int]) -> str:
 
 def read(path: Path, schema: str, problems: list[Problem]) -> Document | None:
     """The file, or None with the reasons appended to `problems`: not there, not YAML, not what the schema asks."""
+    from cds_service.knowledge import strict_yaml
+
     try:
-        data = yaml.load(path.read_bytes(), Loader=_StrictLoader)
+        data = strict_yaml.strict(path.read_bytes())
     except OSError as error:
         problems.append(Problem(path.name, 1, "", f"a readable file ({error.strerror})"))
         return None
-    except _RefusedError as error:
+    except strict_yaml.RefusedError as error:
         problems.append(Problem(path.name, error.line, "", error.expected))
         return None
-    except yaml.YAMLError as error:
+    except strict_yaml.NotYAMLError as error:
         mark = getattr(error, "problem_mark", None)
         reason = getattr(error, "problem", None) or str(error)
         problems.append(Problem(path.name, mark.line + 1 if mark else 1, "", f"valid YAML ({reason})"))
@@ -201,11 +180,3 @@ def _expected(error: ValidationError) -> str:
 def _allowed(error: ValidationError) -> tuple[list[str], list[str]]:
     schema = error.schema if isinstance(error.schema, dict) else {}
     return sorted(schema.get("properties", ())), sorted(schema.get("patternProperties", ()))
-
-
-def _children(node: yaml.Node | None) -> Iterator[tuple[str | int, yaml.Mark, yaml.Node]]:
-    """(name, where it begins, value) of each part of a node; a value may begin a line below its key."""
-    if isinstance(node, yaml.MappingNode):
-        yield from ((key.value, key.start_mark, value) for key, value in node.value)
-    elif isinstance(node, yaml.SequenceNode):
-        yield from ((place, value.start_mark, value) for place, value in enumerate(node.value))

@@ -7,30 +7,22 @@ of the patient replaces what its preset says of it; everything else is added to 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from datetime import date
 from pathlib import Path
 from typing import Any
 
 import msgspec
-import yaml
 
 from cds_service.knowledge import yaml_file
 from cds_service.knowledge.yaml_file import Document, Problem
+from cds_service.scenarios.errors import ScenarioError
 from cds_service.scenarios.facts import Case
 
 ATTRIBUTES = frozenset({"on", "time", "status", "code", "comparator", "issued", "low", "high", "interpretation"})
 """Keys of a result line that are no markers."""
 
 _CASE = re.compile(r"cases\[(\d+)\]")
-
-
-class ScenarioError(ValueError):
-    """A scenario file is wrong; the message has one line for each error: file, line, field, what was expected."""
-
-    def __init__(self, problems: Sequence[Problem]) -> None:
-        self.problems = tuple(problems)
-        super().__init__("\n".join(map(str, self.problems)))
 
 
 class _Book:
@@ -79,7 +71,7 @@ def _titled(problem: Problem, path: Path) -> Problem:
     case = _CASE.match(problem.field)
     if not case:
         return problem
-    raw = yaml.load(path.read_bytes(), Loader=yaml.CSafeLoader)["cases"][int(case[1])]
+    raw = yaml_file.plain_yaml(path.read_bytes())["cases"][int(case[1])]
     title = raw.get("case", "without a title") if isinstance(raw, dict) else "that is no mapping"
     return msgspec.structs.replace(problem, expected=f"{problem.expected} (case {title!r})")
 

@@ -1,11 +1,13 @@
-"""What the workbench is given: the example patients as hook requests, and the explanation of an answer."""
+"""What the workbench is given: the example patients as hook requests, and the explanation of an answer.
+
+What makes them is loaded when somebody opens the page.
+"""
 
 from __future__ import annotations
 
 from datetime import date
 from typing import Any
 
-from cds_service.explain import make_explainer
 from cds_service.fhir.expected import Expected
 from cds_service.hooks.prefetch import build_expected
 from cds_service.hooks.reading import Reading
@@ -13,15 +15,16 @@ from cds_service.hooks.request import HookRequest
 from cds_service.hooks.routes import Desk, chart_of, recall
 from cds_service.knowledge.model import Knowledge
 from cds_service.metrics import Watch
-from cds_service.scenarios.build import build
-from cds_service.scenarios.bundles import example_cases
-from cds_service.scenarios.request import encode, hook_request
 from cds_service.settings import Settings
 from cds_service.web.workbench import Example, Explainer, Tools
 
 
 def examples(knowledge: Knowledge, day: date) -> list[Example]:
     """The example patients as they would stand on `day`. Raises ScenarioError."""
+    from cds_service.scenarios.build import build
+    from cds_service.scenarios.bundles import example_cases
+    from cds_service.scenarios.request import encode, hook_request
+
     return [
         Example(
             case.id,
@@ -39,6 +42,8 @@ def explainer(desk: Desk, settings: Settings) -> Explainer:
     It is about the very chart that the cards came from, also where something was fetched for it. Only if that is
     not there any more it is read anew, and `read_again` says so.
     """
+    from cds_service.explain import make_explainer
+
     explain = make_explainer(
         desk.knowledge,
         zone=desk.zone,

@@ -4,7 +4,8 @@
     POST  /chart                             the chart that is open in the workbench: a form with `request`, the
                                              hook request that it would send, `as_of` and `years`
 
-`smart.py` serves the same page to EHRs. What both show is made here, of what a patient-view call would bring.
+`smart.py` serves the same page to EHRs. What both show is made here, of what a patient-view call would bring; what
+makes it is loaded when somebody looks.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from collections.abc import Callable, Mapping
 from datetime import date, timedelta
 from functools import lru_cache
 from io import BytesIO
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import msgspec
@@ -28,16 +29,17 @@ from cds_service.hooks.routes import Desk, chart_of
 from cds_service.metrics import Watch
 from cds_service.rules.engine import evaluate
 from cds_service.web import pages
-from cds_service.web.chart_data import ChartData, chart_data
-from cds_service.web.chart_drawing import drawing
 from cds_service.web.visitors import refuse_strangers
 from cds_service.web.workbench import Example, Tools, near
+
+if TYPE_CHECKING:
+    from cds_service.web.chart_data import ChartData
 
 HOOK = "patient-view"
 EVERYTHING = "all"
 YEAR_DAYS = 365
 
-View = Callable[[Chart, date], ChartData]
+View = Callable[[Chart, date], "ChartData"]
 """From a chart and a day to what the page shows."""
 
 
@@ -47,6 +49,8 @@ def make_view(desk: Desk) -> View:
     silent = {rule.id for rule in desk.knowledge.rules} if desk.silent_all else desk.silent
 
     def view(chart: Chart, as_of: date) -> ChartData:
+        from cds_service.web.chart_data import chart_data
+
         evaluation = evaluate(chart, desk.knowledge, as_of=as_of, hook=HOOK, silent=frozenset(silent), traced=True)
         heard = tuple(outcome for outcome in evaluation.outcomes if outcome.rule not in silent)
         evaluation = msgspec.structs.replace(evaluation, outcomes=heard)
@@ -65,6 +69,8 @@ def expected_of(desk: Desk) -> tuple[Expected, ...]:
 
 def drawn(data: ChartData, years: str) -> dict[str, Any]:
     """The values of `chart_body.html`; `years` as in the words: a number of years before today, or `all`."""
+    from cds_service.web.chart_drawing import drawing
+
     since = data.as_of - timedelta(days=YEAR_DAYS * int(years)) if years != EVERYTHING else None
     return {"data": data, "drawing": drawing(data, since=since)}
 

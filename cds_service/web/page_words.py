@@ -8,9 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from cds_service.knowledge.yaml_file import plain_yaml
+from cds_service.knowledge.yaml_file import plain_yaml, shipped_yaml
 from cds_service.settings import Settings, SettingsError
 
 NAME = "words.yaml"
@@ -20,7 +18,7 @@ _BRACES = re.compile(r"\{([^{}]*)\}")
 @cache
 def shipped() -> Mapping[str, Any]:
     """The words as they are shipped, by section."""
-    loaded: dict[str, Any] = plain_yaml(Path(__file__).with_name(NAME).read_text(encoding="utf-8"))
+    loaded: dict[str, Any] = shipped_yaml(Path(__file__).with_name(NAME))
     return loaded
 
 
@@ -29,10 +27,12 @@ def page_words(settings: Settings) -> Mapping[str, Any]:
     path = Path(settings.words_folder) / NAME
     if not settings.words_folder or not path.exists():
         return shipped()
+    from cds_service.knowledge.strict_yaml import NotYAMLError
+
     where = f"words.folder: {path}"
     try:
         site = plain_yaml(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+    except (OSError, UnicodeDecodeError, NotYAMLError):
         raise SettingsError([f"{where}: cannot be read as YAML"]) from None
     problems = [f"{where}: {problem}" for problem in _mistakes(site, shipped(), "")]
     if problems:

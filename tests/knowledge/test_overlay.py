@@ -17,7 +17,7 @@ from jsonschema import Draft202012Validator
 from cds_service.fhir.reader import read_chart
 from cds_service.hooks.prefetch import build_expected
 from cds_service.hooks.suggestions import draft_order
-from cds_service.knowledge import loader
+from cds_service.knowledge import loader, protocols, terminology
 from cds_service.knowledge.difference import differences
 from cds_service.knowledge.limits import limits_of
 from cds_service.knowledge.loader import load
@@ -44,8 +44,8 @@ def files() -> tuple[Any, Any]:
 
 @pytest.fixture(autouse=True)
 def _read_once(files: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loader, "compile_terms", lambda *_: files[0])
-    monkeypatch.setattr(loader, "compile_protocols", lambda *_: files[1])
+    monkeypatch.setattr(terminology, "compile_terms", lambda *_: files[0])
+    monkeypatch.setattr(protocols, "compile_protocols", lambda *_: files[1])
 
 
 @pytest.fixture(scope="module")

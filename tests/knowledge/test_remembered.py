@@ -98,6 +98,37 @@ def test_the_knowledge_from_memory_is_what_the_files_say() -> None:
     assert loader._shipped() == loader._compiled(Path(loader.__file__).parent)
 
 
+LATE = (
+    "yaml", "tomllib", "jsonschema", "alembic", "requests", "urllib3", "jwt", "cryptography", "prometheus_client",
+    "flask.testing", "cds_service.fhir.transport", "cds_service.explain", "cds_service.scenarios.build",
+    "cds_service.knowledge.protocols", "cds_service.knowledge.terminology", "cds_service.knowledge.overlay",
+    "cds_service.web.chart_drawing", "cds_service.web.governance",
+)  # fmt: skip
+"""What many a service never needs, and none for its first call."""
+
+
+def test_a_start_loads_only_what_calls_need(tmp_path: Path) -> None:
+    environ = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    database = f"sqlite:///{tmp_path / 'records.sqlite3'}"
+    script = (
+        f"import sys; from cds_service.cli_database import upgrade_database; upgrade_database({database!r}); "
+        "import cds_service.cli_serve, cds_service.wsgi; print(*sys.modules)"
+    )
+
+    def loaded() -> set[str]:
+        done = subprocess.run(
+            [sys.executable, "-c", script],
+            env={**environ, "CDS_DATABASE_URL": database},
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+        return set(done.stdout.split())
+
+    loaded()  # what the first start works out, the second finds
+    assert loaded().isdisjoint(LATE)
+
+
 MEASURED = "; import time; print(time.process_time())"
 APPLICATION = (
     "from cds_service.app import create_app; from cds_service.settings import Settings; create_app(Settings())"

@@ -9,8 +9,9 @@ from textwrap import dedent
 import pytest
 
 from cds_service.scenarios.dates import birthday, days, resolve, resolve_day
+from cds_service.scenarios.errors import ScenarioError
 from cds_service.scenarios.facts import Case, ResultFacts
-from cds_service.scenarios.reading import ScenarioError, read
+from cds_service.scenarios.reading import read
 
 AS_OF = date(2026, 11, 22)
 
