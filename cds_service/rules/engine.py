@@ -137,17 +137,25 @@ def _one(asked: Asked, ctx: Context, missing: str = "") -> Outcome:
         truth = asked.question(ctx)
         if truth.holds is False:
             return asked.outside
-        if truth.holds is None and not all(doubt.message == ROUTE_UNKNOWN for doubt in truth.doubts):
-            return Outcome(rule.id, "unknown", UNCERTAIN, truth.doubts)
-        outcome = KINDS[rule.kind](rule, truth, ctx)
-        if truth.holds is None and outcome.finding:
-            doubts = _about_result(truth.doubts, outcome.finding.result)
-            outcome = Outcome(rule.id, "unknown", UNCERTAIN, doubts)
+        outcome = KINDS[rule.kind](rule, truth, ctx) if truth.holds else _open(rule, truth, ctx)
         if outcome.result == "unknown":
             return _about_rule(outcome, rule)
         return _with_notes(outcome, outcome.finding, ctx) if outcome.finding else outcome
     except Exception as error:  # law 1: a rule that fails leaves *unknown* behind and never takes others down
         return _failed(rule, error)
+
+
+def _open(rule: Rule, truth: Truth, ctx: Context) -> Outcome:
+    """A rule that may be about this patient or not; an unknown form of a drug is told where it would matter."""
+    routes = tuple(doubt for doubt in truth.doubts if doubt.message == ROUTE_UNKNOWN)
+    if not routes:
+        return Outcome(rule.id, "unknown", UNCERTAIN, truth.doubts)
+    others = tuple(doubt for doubt in truth.doubts if doubt.message != ROUTE_UNKNOWN)
+    outcome = KINDS[rule.kind](rule, truth, ctx)
+    if outcome.finding:
+        told = _about_result(routes, outcome.finding.result)
+        return Outcome(rule.id, "unknown", UNCERTAIN, (*told, *others))
+    return Outcome(rule.id, "unknown", UNCERTAIN, (*outcome.doubts, *others)) if others else outcome
 
 
 def _about_result(doubts: tuple[Doubt, ...], result: Measurement | None) -> tuple[Doubt, ...]:

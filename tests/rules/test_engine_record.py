@@ -11,7 +11,7 @@ import pytest
 from cds_service.chart import Refused
 from cds_service.knowledge.model import Note
 from cds_service.rules import engine, predicates, quality
-from cds_service.rules.outcome import Doubt, Due, Finding, Line
+from cds_service.rules.outcome import Doubt, Due, Finding, Line, Outcome
 from tests.rules.conftest import (
     TODAY,
     card,
@@ -39,6 +39,50 @@ def explode(*_: Any) -> Any:
 
 def ends(evaluation, rule):
     return next(o for o in evaluation.outcomes if o.rule == rule)
+
+
+# -- a drug of which it is not known how it is taken --------------------------------------------------
+
+
+def _on_some_estradiol(triglycerides, *gaps):
+    result = measurement("TRIG", triglycerides, 5)
+    return result, chart(result, therapies=[course("ESTRADIOL", form="unknown")], sex="female", gaps=gaps)
+
+
+CUT = Doubt("gap_truncated", "medications", {"key": "key", "detail": ""})
+
+
+@pytest.mark.parametrize("others", [(), (CUT,)], ids=["alone", "list cut off"])
+def test_a_result_that_would_matter_in_one_form_is_told_where_the_form_is_not_known(knowledge, others):
+    """TG-1: 500 mg/dL or more, on oral estradiol."""
+    result, patient = _on_some_estradiol("500", *[gap("medications", kind="truncated") for _ in others])
+    route = Doubt("route_unknown_result", "TRIG", {"name": "estradiol", "result": result})
+    ended = Outcome("TG-1", "unknown", engine.UNCERTAIN, (route, *others))
+    assert outcome(patient, knowledge, "TG-1") == ended
+
+
+def test_a_result_that_matters_in_no_form_leaves_open_what_else_is_not_known(knowledge):
+    assert outcome(_on_some_estradiol("499")[1], knowledge, "TG-1").result == "fine"
+    patient = _on_some_estradiol("499", gap("medications", kind="truncated"))[1]
+    assert outcome(patient, knowledge, "TG-1") == Outcome("TG-1", "unknown", engine.UNCERTAIN, (CUT,))
+
+
+def test_results_that_may_be_missing_are_told_beside_what_leaves_open_whether_a_rule_applies(knowledge):
+    cut = [gap("medications", kind="truncated"), gap("TRIG", kind="truncated")]
+    results = Doubt("gap_truncated", "TRIG", {"key": "key", "detail": ""})
+    patient = _on_some_estradiol("499", *cut)[1]
+    assert outcome(patient, knowledge, "TG-1") == Outcome("TG-1", "unknown", engine.UNCERTAIN, (results, CUT))
+
+
+def test_an_unknown_form_without_a_result_is_told_by_the_title_of_the_rule(knowledge):
+    """X-1: oral estrogen is started on levothyroxine."""
+    drafts = [draft("ESTRADIOL", form="unknown", agent="estradiol")]
+    values = {"name": "estradiol", "title": "Oral estrogen is started on levothyroxine"}
+    patient = chart(drafts=drafts, therapies=[course("LEVOTHYROXINE")], sex="female")
+    ended = Outcome("X-1", "unknown", engine.UNCERTAIN, (Doubt("route_unknown", "medications", values),))
+    assert outcome(patient, knowledge, "X-1", "order-select") == ended
+    alone = chart(drafts=drafts, sex="female")
+    assert outcome(alone, knowledge, "X-1", "order-select").result == "fine"
 
 
 # -- the record --------------------------------------------------------------------------------------
