@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from cds_service.chart import Supply, When
+from cds_service.rules.outcome import Doubt
 from cds_service.rules.predicates import holds
 from cds_service.rules.questions import Truth
 from tests.rules.conftest import (
@@ -131,7 +132,8 @@ def test_of_an_unknown_form_any_may_be_asked(knowledge, spec, answer):
     tree = {"therapy": {"key": "TESTOSTERONE", **spec}}
     truth = ask(knowledge, tree, therapies=[course(form="unknown", start=100)])
     assert truth.holds is answer
-    assert [doubt.message for doubt in truth.doubts] == (["route_unknown"] if answer is OPEN else [])
+    doubt = Doubt("route_unknown", "medications", {"name": "testosterone cypionate"})
+    assert truth.doubts == ((doubt,) if answer is OPEN else ())
 
 
 def test_a_course_in_the_form_in_question_leaves_no_doubt(knowledge):
@@ -145,6 +147,10 @@ def test_a_course_in_the_form_in_question_leaves_no_doubt(knowledge):
         ({}, OPEN),
         ({"form": "injection"}, OPEN),
         ({"form": "oral"}, NO),
+        ({"agent": "testosterone cypionate", "systemic": True}, OPEN),
+        ({"agent": "testosterone undecanoate"}, NO),  # nothing else may speak against it
+        ({"from_day": 60}, OPEN),
+        ({"from_day": 61}, NO),
         ({"state": "past"}, YES),
         ({"state": "any"}, YES),
     ],
@@ -153,7 +159,8 @@ def test_a_course_that_may_go_on(knowledge, spec, answer):
     perhaps = course(start=60, end=0, unsure=True, given=(when(60),))
     truth = ask(knowledge, {"therapy": {"key": "TESTOSTERONE", **spec}}, therapies=[perhaps])
     assert truth.holds is answer
-    assert [doubt.message for doubt in truth.doubts] == (["therapy_unsure"] if answer is OPEN else [])
+    doubt = Doubt("therapy_unsure", "medications", {"name": "testosterone cypionate", "day": back(60)})
+    assert truth.doubts == ((doubt,) if answer is OPEN else ())
 
 
 @pytest.mark.parametrize(
