@@ -167,6 +167,7 @@ class _Printer:
         start = say(" since {start}", start=self._day(one["start"]) or say("an unknown day"))
         end = say(" to {end}", end=self._day(one["end"])) if one["end"] else ""
         end = end or (say(", current") if one["current"] else "")
+        end = say(", not known whether it goes on") if one["unsure"] else end
         hold = say(", on hold") if one["on_hold"] else ""
         day = self._day(one["dose_changed"])
         return start + end + hold + (say(", dose changed {day}", day=day) if day else "")

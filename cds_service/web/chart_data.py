@@ -101,7 +101,10 @@ class Course(msgspec.Struct, frozen=True):
     name: str
     start: date | None
     end: date | None
+    """None while it goes on or may go on."""
     current: bool
+    unsure: bool
+    """True if it is not known whether it goes on."""
     on_hold: bool
     recognised: str
     from_text: bool
@@ -267,8 +270,9 @@ def _course(course: Therapy, words: Words) -> Course:
         key=course.key,
         name=words.knowledge.therapies[course.key].name,
         start=course.start,
-        end=course.end,
+        end=None if course.unsure else course.end,
         current=course.current,
+        unsure=course.unsure,
         on_hold=course.on_hold,
         recognised=words.recognised(plain(course.recognised)),
         from_text=course.from_text,

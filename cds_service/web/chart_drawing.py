@@ -315,7 +315,7 @@ def _bar(course: Course, data: ChartData, scale: Scale) -> Bar:
     boxes = []
     # A course has no holes: each product lasts until the next one, the first one begins with the course.
     starts = [course.start, *(piece.start for piece in course.pieces[1:])]
-    ends = [*starts[1:], data.as_of if course.current else course.end]
+    ends = [*starts[1:], data.as_of if course.current or course.unsure else course.end]
     for number, (start, end) in enumerate(zip(starts, ends, strict=True)):
         if box := scale.box(start, end):
             running = course.current and number == len(course.pieces) - 1

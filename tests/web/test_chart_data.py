@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from datetime import date
 from decimal import Decimal
 from typing import Any
@@ -9,11 +10,16 @@ from typing import Any
 import msgspec
 import pytest
 
+from cds_service.app import create_app
 from cds_service.chart import Chart
 from cds_service.hooks.words import Words
 from cds_service.knowledge.model import Knowledge
 from cds_service.rules.engine import evaluate
+from cds_service.scenarios.workbench import TOOLS
+from cds_service.settings import Settings
+from cds_service.web import pages
 from cds_service.web.chart_data import ChartData, Point, Series, chart_data
+from cds_service.web.chart_drawing import drawing
 from cds_service.web.chart_limits import joined, shared
 from tests.rules.conftest import TODAY, chart, course, gap, measurement, on_testosterone, supply, when
 
@@ -44,6 +50,31 @@ def marked(point: Point) -> list[str]:
 
 def limits(found: Series) -> list[tuple[str, str, tuple[Any, ...]]]:
     return [(one.operator, one.value, one.spans) for one in found.limits]
+
+
+# -- therapies ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("fields", "text", "looks"),
+    [
+        ({"start": 200}, "testosterone: 2026-05-06 – running", "bar"),
+        ({"start": 200, "end": 0}, "testosterone: 2026-05-06 – 2026-11-22", "bar past"),
+        (
+            {"start": 200, "end": 0, "unsure": True},
+            "testosterone: 2026-05-06 – not known whether it goes on",
+            "bar unsure",
+        ),
+    ],
+)
+def test_a_course_that_may_go_on_is_not_shown_as_ended_today(data, knowledge, fields, text, looks):
+    """Of the last dose in the chart it is not known whether it still lasts: the end would be today's day."""
+    found = data(chart(therapies=[course(given=(when(100),), **fields)]))
+    app = create_app(Settings(), knowledge=knowledge, log=io.StringIO(), tools=TOOLS)
+    with app.test_request_context():
+        parts = app.jinja_env.get_template("chart_parts.html").module
+        assert str(parts.course_text(pages.words()["chart"], found.courses[0])) == text
+        assert f'<rect class="{looks}"' in str(parts.bars(pages.words()["chart"], drawing(found), 0, 11, 15))
 
 
 # -- results and limits ------------------------------------------------------------------------------

@@ -40,7 +40,7 @@ const lines = (items) => (items.length ? h('ul', {class: 'bare'}, items.map((ite
 
 function therapy(one) {
   const form = one.form && one.form !== 'unknown' ? ` (${one.form})` : '';
-  const state = one.on_hold ? say('held') : one.current ? say('current') : one.end ? say('until', {day: written(one.end)}) : '';
+  const state = one.on_hold ? say('held') : one.current ? say('current') : one.unsure ? say('perhaps_current') : one.end ? say('until', {day: written(one.end)}) : '';
   const start = one.start ? say('since', {day: written(one.start)}) : say('start_unknown');
   return [h('b', {}, one.agent), dated(`${form}, ${start}${state ? `, ${state}` : ''}`)];
 }
