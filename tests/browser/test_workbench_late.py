@@ -62,6 +62,56 @@ def fail(page: Page, pattern: str) -> None:
     page.route(pattern, lambda route: route.fulfill(status=500, body="{}"))
 
 
+# -- the service itself ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("answer", [{"status": 503, "body": "{}"}, {"status": 200, "body": "{}"}, None])
+def test_a_service_that_does_not_tell_what_it_offers_is_asked_again(
+    browser: Browser, address: str, answer: dict[str, Any] | None
+):
+    faults: list[str] = []
+    page = browser.new_page()
+    page.on("pageerror", lambda error: faults.append(str(error)))
+    page.route("**/cds-services", lambda route: route.fulfill(**answer) if answer else route.abort())
+    page.goto(address)
+    status = 0 if answer is None else answer["status"]
+    expect(page.get_by_role("alert")).to_have_text(
+        f"The service did not tell what it offers (HTTP {status}). Open a chart to ask it again."
+    )
+    expect(page.locator("#answer")).to_have_attribute("aria-busy", "false")
+    page.unroute("**/cds-services")
+    choose(page, "hematocrit-high")
+    expect(page.get_by_role("article")).to_contain_text("Hematocrit 55.2 %")
+    expect(page.get_by_role("alert")).to_be_hidden()
+    settled(page)
+    page.close()
+    assert faults == []
+
+
+# -- feedback --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("again", ["button", "day"])
+def test_a_word_about_a_card_goes_where_the_card_came_from(bench: Page, again: str):
+    """The next call, of another hook or day, is not answered yet: the cards are those of the one before."""
+    choose(bench, "prostate-cancer")
+    card = bench.get_by_role("article").first
+    expect(card).to_contain_text("Critical")
+    settled(bench)
+    held = hold(bench, CALL if again == "button" else "**/workbench/call")
+    if again == "button":
+        bench.get_by_role("button", name="Open the chart").click()
+    else:
+        bench.locator("#as-of").fill("2026-10-01")
+        bench.locator("#as-of").blur()
+    expect(bench.locator("#answer")).to_have_attribute("aria-busy", "true")
+    with bench.expect_request("**/feedback") as told:
+        card.get_by_role("button", name="Override").first.click()
+        bench.get_by_role("button", name="Override", exact=True).click()
+    assert told.value.url.endswith("/cds-services/hormone-therapy-order-sign/feedback")
+    assert held
+
+
 # -- another chart ---------------------------------------------------------------------------------------
 
 

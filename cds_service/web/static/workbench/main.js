@@ -14,7 +14,9 @@ import {showFeedback, showWire} from './wire.js';
 const HERE = document.baseURI;
 const services = {}; // hook -> {id, prefetch}
 const sitting = {
-  id: crypto.randomUUID(), chart: null, hook: 'patient-view', cards: [], status: '', feedback: [],
+  id: crypto.randomUUID(), chart: null, hook: 'patient-view', status: '', feedback: [],
+  cards: [],
+  asked: null, // the call that gave them: feedback about them goes where it went
   calls: 0, // how many were begun; what an earlier one brings is not shown
   opens: 0, // the same for charts
   opened: 0, // which of them brought the chart that is open
@@ -41,15 +43,16 @@ async function send(path, body) {
 const lost = () => ({status: 0, ok: false, body: null, ms: 0});
 
 // What an EHR sends, on a day: today to the service's own address, else by way of the workbench.
-const isDirect = (day) => day === told.today && !sitting.walked;
-const post = (what, day, hook, request) => (isDirect(day)
+const asking = (day, hook) => ({day, hook, direct: day === told.today && !sitting.walked});
+const post = (what, {day, hook, direct}, request) => (direct
   ? send(`cds-services/${services[hook].id}${what === 'call' ? '' : `/${what}`}`, request)
   : send(`workbench/${what}`, {service: services[hook].id, as_of: day, request, sitting: sitting.id})).catch(lost);
 
 // One call of the service of a hook on a day.
 async function callOn(day, hook) {
   const [request, left] = ehr.request(sitting.chart, hook, day);
-  return {request, left, answer: await post('call', day, hook, request)};
+  const asked = asking(day, hook);
+  return {request, left, asked, answer: await post('call', asked, request)};
 }
 
 // -- a call, and everything that shows it
@@ -69,9 +72,9 @@ async function call(note = '', focus = false) {
 async function ask(isLast, note, focus) {
   showActs();
   showOrders(sitting.chart, orderActs);
-  const {request, left, answer} = await callOn(time.day, sitting.hook);
+  const {request, left, asked, answer} = await callOn(time.day, sitting.hook);
   if (!isLast()) return;
-  sitting.cards = answer.ok ? answer.body?.cards ?? [] : [];
+  Object.assign(sitting, {asked, cards: answer.ok ? answer.body?.cards ?? [] : []});
   draw(answer, note);
   showDay(left, sitting.walked);
   showWire(request, answer.body);
@@ -125,6 +128,7 @@ async function open(load) {
   problem.hidden = true;
   busy('open', true);
   try {
+    await discover();
     const [chart, hook] = await load();
     if (mine !== sitting.opens) return;
     if (!Object.keys(services).includes(hook)) throw new ehr.ChartError('no_such_hook', {hook});
@@ -142,6 +146,14 @@ async function open(load) {
   } finally {
     if (mine === sitting.opens) busy('open', false);
   }
+}
+
+// What the service offers, asked until it has told it once.
+async function discover() {
+  if (Object.keys(services).length) return;
+  const answer = await send('cds-services').catch(lost);
+  if (!answer.ok || !Array.isArray(answer.body?.services)) throw new ehr.ChartError('no_discovery', answer);
+  for (const service of answer.body.services) services[service.hook] = service;
 }
 
 // Until the service has answered, nothing of the chart before stands beside the new one.
@@ -266,10 +278,11 @@ function apply(actions) {
 
 // Feedback, really sent (CDS Hooks 2.0, Feedback). That of another day is kept for this sitting, not in the records.
 async function report(card, outcome, what) {
-  const {day} = time;
+  const {asked} = sitting;
+  const {day} = asked;
   const outcomeTimestamp = day === told.today ? new Date().toISOString() : `${day}T12:00:00Z`;
-  const kept = isDirect(day) ? 'records' : 'sitting';
-  const answer = await post('feedback', day, sitting.hook, {feedback: [{card: card.uuid, ...outcome, outcomeTimestamp}]});
+  const kept = asked.direct ? 'records' : 'sitting';
+  const answer = await post('feedback', asked, {feedback: [{card: card.uuid, ...outcome, outcomeTimestamp}]});
   if (answer.ok && day < told.today) sitting.walked = true;
   sitting.feedback.unshift({summary: card.summary, what, day, kept, status: answer.status, ok: answer.ok});
   showFeedback(sitting.feedback);
@@ -332,8 +345,6 @@ async function start() {
     }, go);
   });
   listen();
-  const discovery = await send('cds-services');
-  for (const service of discovery.body.services) services[service.hook] = service;
   await open(openExample);
 }
 
