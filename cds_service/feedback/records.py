@@ -20,7 +20,7 @@ from typing import Any
 
 import msgspec
 from sqlalchemy import Connection, Engine, bindparam, select
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyError, StatementError
 
 from cds_service.feedback.codes import Code, add, gathered
 from cds_service.feedback.database import writing
@@ -131,12 +131,12 @@ class Recorder:
             while batch := list(islice(self._waiting, 1 if single else BATCH)):
                 try:
                     write(self._engine, self._key(), batch)
-                except (SQLAlchemyError, DatabaseError):
-                    if not self.failing:
-                        self.failing = True
-                        self.report("records cannot be written", len(self._waiting))
-                    return False
-                except Exception:  # a fault of ours
+                except Exception as error:
+                    if _is_of_the_database(error):
+                        if not self.failing:
+                            self.failing = True
+                            self.report("records cannot be written", len(self._waiting))
+                        return False
                     if len(batch) > 1:
                         single = len(batch)
                         continue
@@ -168,6 +168,19 @@ class Recorder:
         pause = PERIOD_SECONDS
         while not self._stop.wait(pause):
             pause = PERIOD_SECONDS if self.drain() else min(pause * 2, LONGEST_PAUSE_SECONDS)
+
+
+def _is_of_the_database(error: Exception) -> bool:
+    """False for an error that the values of the records cause, which would come again however often it is tried.
+
+    A value that the database refuses, one that breaks a rule of a table, one that cannot be made into the
+    database's own kind, or a fault of ours.
+    """
+    if isinstance(error, DataError | IntegrityError):
+        return False
+    if isinstance(error, StatementError) and not isinstance(error, DBAPIError):
+        return False
+    return isinstance(error, SQLAlchemyError | DatabaseError)
 
 
 def write(engine: Engine, key: bytes, records: Sequence[CallRecord]) -> None:

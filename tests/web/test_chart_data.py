@@ -72,7 +72,7 @@ def test_a_course_that_may_go_on_is_not_shown_as_ended_today(data, knowledge, fi
     found = data(chart(therapies=[course(given=(when(100),), **fields)]))
     app = create_app(Settings(), knowledge=knowledge, log=io.StringIO(), tools=TOOLS)
     with app.test_request_context():
-        parts = app.jinja_env.get_template("chart_parts.html").module
+        parts: Any = app.jinja_env.get_template("chart_parts.html").module
         assert str(parts.course_text(pages.words()["chart"], found.courses[0])) == text
         assert f'<rect class="{looks}"' in str(parts.bars(pages.words()["chart"], drawing(found), 0, 11, 15))
 
