@@ -248,6 +248,21 @@ def test_a_line_of_a_line_stands_in_its_card(knowledge):
     assert sorted(guest.rule.id for guest in guests if isinstance(guest, Finding)) == ["E2M-1", "TT-SEED"]
 
 
+def test_a_line_of_a_line_stands_where_that_one_is_read_and_nowhere_else(knowledge):
+    linked = changed(
+        switched(knowledge, tt_target="seed"),
+        E2M_1={"line_in": ("TT-SEED",), "line_only": True},
+        TT_SEED={"line_in": ("TT-2", "HCT-3")},
+    )
+    results = [measurement("TT", "750", 10), measurement("E2", "60", 10), measurement("HCT", "51", 10)]
+    evaluation = judge(on_testosterone(*results, start=100), linked)
+    guests = {
+        host: [line.values["finding"].rule.id for line in card(evaluation, host).lines if "finding" in line.values]
+        for host in ("TT-2", "HCT-3")
+    }
+    assert guests == {"TT-2": ["TT-SEED", "E2M-1"], "HCT-3": []}
+
+
 # -- what stayed unknown (0.4.4) ---------------------------------------------------------------------
 
 

@@ -179,7 +179,10 @@ def test_a_draft_is_new_where_nothing_of_the_kind_may_go_on(knowledge, before, a
 @pytest.mark.parametrize(("form", "answer"), [("oral", YES), ("unknown", OPEN), ("patch", NO)])
 def test_a_draft_of_unknown_form(knowledge, form, answer):
     spec = {"draft": {"key": "ESTRADIOL", "form": "oral", "systemic": True}}
-    assert ask(knowledge, spec, drafts=[draft("ESTRADIOL", form=form)]).holds is answer
+    made = draft("ESTRADIOL", form=form, agent="estradiol")
+    facts = (made,) if answer is YES else ()
+    doubts = (Doubt("route_unknown", "medications", {"name": "estradiol"}),) if answer is OPEN else ()
+    assert ask(knowledge, spec, drafts=[made]) == Truth(answer, facts, doubts)
 
 
 @pytest.mark.parametrize(("spec", "answer"), [({"from_day": 60}, YES), ({"to_day": 365}, NO), ({}, YES)])
@@ -314,6 +317,8 @@ def test_a_diagnosis_without_any_date_leaves_open_whether_it_is_recent(knowledge
     tree = {"condition": {"concept": "mi", "within_months": 6}}
     truth = ask(knowledge, tree, conditions=[condition("mi")])
     assert (truth.holds, truth.doubts[0].message) == (OPEN, "condition_undated")
+    before = ask(knowledge, {"condition": {"concept": "mi", "before_months": 6}}, conditions=[condition("mi")])
+    assert before == truth
     dated = condition("mi", onset=when(10))
     assert ask(knowledge, tree, conditions=[condition("mi"), dated]).facts == (dated,)
 
@@ -356,6 +361,16 @@ def test_procedures(knowledge):
     assert ask(knowledge, tree, procedures=[procedure("cpap")]).holds is YES
     assert ask(knowledge, tree, procedures=[procedure("gonadectomy")]).holds is NO
     assert ask(knowledge, tree, gaps=[gap("procedures")]).holds is OPEN
+
+
+@pytest.mark.parametrize("leaf", ["condition", "procedure"])
+def test_an_entry_that_was_not_understood_leaves_open_what_it_may_be(knowledge, leaf):
+    """Of two concepts that are asked for, it may be the second."""
+    unread = gap("hysterectomy")
+    doubt = Doubt("gap_absent", "hysterectomy", {"key": "key", "detail": ""})
+    for wanted in ("hysterectomy", ["cpap", "hysterectomy"]):
+        assert ask(knowledge, {leaf: {"concept": wanted}}, gaps=[unread]) == Truth(None, (), (doubt,))
+    assert ask(knowledge, {leaf: {"concept": "cpap"}}, gaps=[unread]).holds is NO
 
 
 def test_site_codes(knowledge):
@@ -467,6 +482,12 @@ def test_results_of_two_different_days(knowledge, ages, answer):
     assert truth.holds is answer
     assert {fact.day for fact in truth.facts} == {back(age) for age in ages if age < 366}  # type: ignore[union-attr]
     assert ask(knowledge, tree, *results, gaps=[gap("TT")]).holds is (YES if answer else OPEN)
+
+
+def test_without_a_number_of_days_one_result_is_enough(knowledge):
+    tree = {"has_result": {"marker": "TT", "within_days": 365}}
+    assert ask(knowledge, tree, measurement("TT", "300", 365)).holds is YES
+    assert ask(knowledge, tree, measurement("TT", "300", 366)).holds is NO
 
 
 def test_a_reference_range_came_with_the_latest_result(knowledge):

@@ -20,6 +20,7 @@ from tests.rules.conftest import (
     measurement,
     on_testosterone,
     order,
+    outcome,
     scheduled,
 )
 
@@ -154,6 +155,9 @@ def test_own_days_take_the_place_of_a_look_back_and_of_days_after_the_last_resul
     for milestone in (start, again):
         (due,) = found(patient, scheduled(knowledge, milestone), RULE).due
         assert (due.test, due.overdue, due.last) == ("TT", True, back(60))
+    often = msgspec.structs.replace(again, again=20)
+    inside = on_testosterone(measurement("TT", "500", 48), start=100)
+    assert outcome(inside, scheduled(knowledge, often), RULE).result == "fine"
 
 
 # -- what `explain` is told ------------------------------------------------------------------------------

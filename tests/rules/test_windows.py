@@ -133,6 +133,35 @@ def test_the_start_itself_is_no_change(knowledge):
     assert finding.values["milestone"].key == "weeks-6"  # type: ignore[attr-defined]
 
 
+@pytest.mark.parametrize(
+    ("start", "change", "expected"),
+    [
+        (300, 39, [("TT", False)]),
+        (300, 40, [("TT", False), ("SHBG", False)]),
+        (300, 50, [("TT", False), ("SHBG", False)]),
+        (300, 51, [("TT", False), ("SHBG", True)]),
+        (334, 30, [("TT", False)]),
+        (335, 30, [("TT", False), ("LIPID", False)]),  # what comes back every year keeps to the start
+        (395, 30, [("TT", False), ("LIPID", False)]),
+        (396, 30, [("TT", False), ("LIPID", True)]),
+    ],
+)
+def test_days_of_a_test_begin_again_with_a_change_unless_they_come_back(knowledge, start, change, expected):
+    own = Item("SHBG", window=Window(40, 45, 50))
+    known = scheduled(knowledge, msgspec.structs.replace(WEEKS, items=(Item("TT"), own, YEARLY)), clock="change")
+    assert missing(found(chart(therapies=[changed(start, change)]), known, RULE)) == expected
+
+
+@pytest.mark.parametrize(("form", "expected"), [("topical", []), ("injection", [("TT", True)])])
+def test_a_change_counts_where_the_condition_of_the_clock_holds(knowledge, form, expected):
+    """The change of 10 days ago is too young for a test; day 300 of the course is too late."""
+    on_gel = {"therapy": {"key": "TESTOSTERONE", "form": "topical"}}
+    known = scheduled(knowledge, WEEKS, clock="change", clock_when=on_gel)
+    patient = chart(therapies=[course(start=300, form=form, dose_changed=back(10))])
+    ended = outcome(patient, known, RULE)
+    assert (missing(ended.finding) if ended.finding else []) == expected
+
+
 # -- profile, urgency, merged tests ----------------------------------------------------------------------
 
 
