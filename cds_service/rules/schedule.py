@@ -67,7 +67,7 @@ def evaluate(rule: Rule, truth: Truth, ctx: Context) -> Outcome:
         timetable.note(ctx, schedule.profile, course, None, None, statuses)
         return _outcome(rule, (course,), schedule, None, statuses, ctx)
     began = course.start or changed or date.min
-    opened, following = _timeline(schedule, began, changed, ctx.as_of)
+    opened, following = _timeline(schedule, course.start, changed, ctx.as_of)
     statuses = _statuses(opened, began, changed, ctx) if opened else []
     timetable.note(ctx, schedule.profile, course, changed or course.start, opened, statuses)
     if opened is None:
@@ -119,17 +119,21 @@ def _changed(schedule: Schedule, course: Therapy, ctx: Context) -> date | None:
 
 
 def _timeline(
-    schedule: Schedule, began: date, changed: date | None, today: date
+    schedule: Schedule, start: date | None, changed: date | None, today: date
 ) -> tuple[Open | None, date | None]:
     """The milestone that is open, and the next target day.
 
-    A change of dose starts the milestones anew; the tests before the start keep to the start of the course.
+    A change of dose starts the milestones anew; the tests before the start keep to the start of the course, and
+    where that is not known none of them is asked for.
     """
     if changed is None:
+        began = start or date.min
         return open_milestone(schedule, began, today), next_target(schedule, began, today)
     later = msgspec.structs.replace(schedule, milestones=tuple(m for m in schedule.milestones if not m.look_back))
-    before = msgspec.structs.replace(schedule, milestones=tuple(m for m in schedule.milestones if m.look_back))
-    opened = open_milestone(later, changed, today) or open_milestone(before, began, today)
+    opened = open_milestone(later, changed, today)
+    if opened is None and start is not None:
+        before = tuple(m for m in schedule.milestones if m.look_back)
+        opened = open_milestone(msgspec.structs.replace(schedule, milestones=before), start, today)
     return opened, next_target(later, changed, today)
 
 

@@ -107,6 +107,7 @@ def changed(start: int | None, *ago: int) -> Therapy:
         (300, 64, [("TT", True)]),
         (25, 20, [("SHBG", True)]),  # the baseline keeps to the start of the course
         (None, 30, [("TT", False)]),  # start unknown, change known
+        (None, 20, []),  # and no baseline, which counts from the start
     ],
 )
 def test_the_days_count_from_the_latest_change(knowledge, start, change, expected):
