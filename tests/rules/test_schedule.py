@@ -10,7 +10,7 @@ import pytest
 
 from cds_service.chart import Measurement, When
 from cds_service.knowledge.model import Item, Milestone, Schedule
-from cds_service.rules.outcome import Finding
+from cds_service.rules.outcome import Finding, Line
 from cds_service.rules.schedule import next_target, open_milestone
 from tests.rules.conftest import (
     TODAY,
@@ -231,7 +231,8 @@ def test_a_late_baseline_clears_the_item_and_is_called_late(knowledge, day, late
     patient = on_testosterone(*done(["TT"], 59 - day), start=59)
     finding = found(patient, knowledge, RULE)
     assert "TT" not in missing(finding)
-    assert ("late_baseline" in messages(finding)) is late
+    told = [Line("late_baseline", {"test": "total testosterone", "day": back(59 - day)})] if late else []
+    assert [line for line in finding.lines if line.message == "late_baseline"] == told
 
 
 def test_a_new_start_is_asked_for_the_baseline_up_to_today(knowledge):
