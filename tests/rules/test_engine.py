@@ -256,10 +256,10 @@ def test_a_line_of_a_line_stands_where_that_one_is_read_and_nowhere_else(knowled
     )
     results = [measurement("TT", "750", 10), measurement("E2", "60", 10), measurement("HCT", "51", 10)]
     evaluation = judge(on_testosterone(*results, start=100), linked)
-    guests = {
-        host: [line.values["finding"].rule.id for line in card(evaluation, host).lines if "finding" in line.values]
-        for host in ("TT-2", "HCT-3")
-    }
+    guests = {}
+    for host in ("TT-2", "HCT-3"):
+        told = [line.values.get("finding") for line in card(evaluation, host).lines]
+        guests[host] = [finding.rule.id for finding in told if isinstance(finding, Finding)]
     assert guests == {"TT-2": ["TT-SEED", "E2M-1"], "HCT-3": []}
 
 
