@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from cds_service.cli_database import upgrade_database
 from cds_service.feedback.database import connect
+from cds_service.feedback.driver import Driver
 from cds_service.security.callers import Callers, admit
 from cds_service.security.replay import Replays
 from cds_service.settings import load
@@ -61,7 +62,7 @@ def checking_us(algorithm: str, folder: Path) -> tuple[float, float]:
     settings = load({"CDS_CONFIG": str(configure(algorithm, folder))})
     url = f"sqlite:///{folder / 'tokens.sqlite3'}"
     upgrade_database(url)
-    replays = Replays(connect(url), lambda: datetime.now(UTC))
+    replays = Replays(Driver(connect(url)), lambda: datetime.now(UTC))
     callers = Callers(settings, lambda _client, problem: print(problem))
     verifier, public = jwt.get_algorithm_by_name(algorithm), key_of(algorithm).public_key()
     alone, whole = [], []

@@ -131,7 +131,7 @@ def create_app(  # noqa: PLR0913 - what the service is made of
         store.recorder.lost = lambda number: tally.count("cds_records_dropped", by=number)
         logger.lost = partial(tally.count, "cds_log_lines_dropped")
     _add_frame(app, frozenset(settings.origins), logger, tally)
-    access.add_gate(app, settings, clock, store.engine, logger)
+    access.add_gate(app, settings, clock, store.driver, logger)
     app.wsgi_app = below(app.wsgi_app, urlsplit(settings.public_url).path)  # type: ignore[assignment,method-assign]
     return app
 

@@ -31,10 +31,10 @@ class _Own(threading.local):
 
 
 class Driver:
-    """Runs statements of the driver's own language. Safe to use from several threads."""
+    """Runs statements of the driver's own language. Safe to use from several threads; each keeps a connection."""
 
     def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+        self.engine = engine
         self._faults = (SQLAlchemyError, engine.dialect.loaded_dbapi.Error)
         self.is_sqlite = engine.dialect.name == "sqlite"
         self._keeps = self.is_sqlite and not is_in_memory(engine.url)
@@ -50,14 +50,14 @@ class Driver:
         try:
             if self._keeps:
                 return self._run_on_own(work)
-            return bounded(self._engine, partial(self._run_on_lent, work), seconds)
+            return bounded(self.engine, partial(self._run_on_lent, work), seconds)
         except self._faults as error:
             raise UnreachableError("database: cannot be used") from error
 
     def _run_on_own(self, work: Callable[[Any], T]) -> T:
         lent = self._own.lent
         if lent is None or not lent.is_valid:
-            lent = self._own.lent = self._engine.raw_connection()
+            lent = self._own.lent = self.engine.raw_connection()
             self._lent.add(lent)
         try:
             return work(lent.driver_connection)  # in which each statement is a transaction of its own
@@ -66,7 +66,7 @@ class Driver:
             raise
 
     def _run_on_lent(self, work: Callable[[Any], T]) -> T:
-        with closing(self._engine.raw_connection()) as connection:
+        with closing(self.engine.raw_connection()) as connection:
             answer = work(connection.driver_connection)
             connection.commit()
             return answer

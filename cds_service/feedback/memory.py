@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, date, datetime, tzinfo
 from typing import Any
 
-from sqlalchemy import Engine, bindparam, select
+from sqlalchemy import bindparam, select
 
 from cds_service.chart import Chart, Past, SetAside
 from cds_service.feedback.driver import Driver
@@ -50,9 +50,9 @@ _QUERY = (
 class Memory:
     """Reads what is remembered. Safe to use from several threads."""
 
-    def __init__(self, engine: Engine) -> None:
-        self._driver = Driver(engine)
-        query = _QUERY.compile(engine)
+    def __init__(self, driver: Driver) -> None:
+        self._driver = driver
+        query = _QUERY.compile(driver.engine)
         self._sql = str(query)
         self._values = query.construct_params({PATIENT: ""})
         self._order = query.positiontup

@@ -21,6 +21,7 @@ from sqlalchemy import Engine
 
 from cds_service.chart import Chart, Past
 from cds_service.feedback.database import check, connect, create, patient_key
+from cds_service.feedback.driver import Driver
 from cds_service.feedback.errors import DatabaseError, UnreachableError
 from cds_service.feedback.hashes import patient_hash
 from cds_service.feedback.memory import Memory, Row, past_of
@@ -49,7 +50,9 @@ class Store:
         self.recorder = Recorder(engine, self.key)
         self.blind = False
         """True while the database cannot be read: nothing is remembered then."""
-        self._memory = Memory(engine)
+        self.driver = Driver(engine)
+        """For the statements that each call makes; one, since each thread keeps a connection of it."""
+        self._memory = Memory(self.driver)
         self.close = weakref.finalize(self, _close, self.recorder, engine)
         """Write what waits and leave the database; happens by itself at the end of the process."""
 

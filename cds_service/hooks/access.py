@@ -13,9 +13,9 @@ from collections.abc import Callable
 from datetime import datetime
 
 from flask import Flask, Response, g, request
-from sqlalchemy import Engine
 from werkzeug.exceptions import TooManyRequests
 
+from cds_service.feedback.driver import Driver
 from cds_service.hooks import errors
 from cds_service.log import Logger
 from cds_service.security.rates import make_limit
@@ -33,17 +33,17 @@ def add_gate(
     app: Flask,
     settings: Settings,
     clock: Callable[[], datetime],
-    engine: Engine,
+    driver: Driver,
     logger: Logger,
 ) -> None:
     """Ask every caller of `app` for a token of one of the site's clients, and count its calls.
 
-    Without clients a token is not looked at, and on a loopback host nobody is counted either. `engine`: the
+    Without clients a token is not looked at, and on a loopback host nobody is counted either. `driver`: of the
     database that keeps the ids of tokens.
     """
     is_private = settings.on_loopback and not settings.clients
     count = make_limit(0 if is_private else settings.calls_per_minute)
-    identify = _make_identify(settings, clock, engine, logger) if settings.clients else None
+    identify = _make_identify(settings, clock, driver, logger) if settings.clients else None
 
     def count_call(caller: str) -> None:
         if seconds := count(caller):
@@ -77,7 +77,7 @@ def add_gate(
 def _make_identify(
     settings: Settings,
     clock: Callable[[], datetime],
-    engine: Engine,
+    driver: Driver,
     logger: Logger,
 ) -> Callable[[Callable[[str], None]], None]:
     """A function that finds out who makes the current call, lets it be counted, and raises RefusedError."""
@@ -85,7 +85,7 @@ def _make_identify(
     from cds_service.security.replay import Replays
 
     callers = Callers(settings, lambda client, problem: logger.warning("keys", client=client, problems=[problem]))
-    replays = Replays(engine, clock)
+    replays = Replays(driver, clock)
 
     def identify(count_call: Callable[[str], None]) -> None:
         now = clock().timestamp()

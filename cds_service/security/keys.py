@@ -14,11 +14,6 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import requests
-import urllib3
-from requests_hardened import Config, HTTPSession
-from urllib3.response import BaseHTTPResponse
-
 from cds_service.security.keyset import MOST_BYTES, Key, KeySet, KeySetError, read_keys
 from cds_service.settings import Client
 
@@ -32,18 +27,8 @@ COOL_DOWN_SECONDS = 30
 """Between two attempts after a failure, and between two for an unknown `kid`: callers must not make us a hammer."""
 PATIENCE_SECONDS = 2
 """How long a call waits for keys."""
-FETCH_SECONDS = 5
-"""How long a fetch may take altogether."""
-PIECE = 4096
 NEVER = -1e9
 """Long ago on any clock."""
-NO_REDIRECT = Config(
-    ip_filter_allow_loopback_ips=True,
-    ip_filter_enable=False,  # the site names the address; EHRs on private ones are normal in hospitals
-    never_redirect=True,
-    default_timeout=(PATIENCE_SECONDS, PATIENCE_SECONDS),
-    user_agent_override="cds-service",
-)
 
 Ticks = Callable[[], float]
 """Seconds on a clock that is never set."""
@@ -140,6 +125,8 @@ class UrlKeys:
 
     def _take(self) -> None:
         try:
+            from cds_service.security.download import download  # slow to load; keys in files need it not
+
             keys = read_keys(download(self._url, self._ca_file))
         except (OSError, ValueError) as error:  # a RequestException is an OSError
             self._retry_at = self._ticks() + COOL_DOWN_SECONDS
@@ -152,39 +139,8 @@ class UrlKeys:
                 self._running = None
 
 
-def download(url: str, ca_file: str = "") -> bytes:
-    """The content at `url`. Raises RequestException; KeySetError if it is too much, too slow, cut off, not 200."""
-    end = time.monotonic() + FETCH_SECONDS
-    with HTTPSession(NO_REDIRECT) as session:
-        session.trust_env = False  # neither a proxy nor a password of this machine
-        session.verify = ca_file or True
-        headers = {"Accept": "application/json", "Accept-Encoding": "identity"}
-        with session.get(url, headers=headers, stream=True) as response:
-            if response.status_code != requests.codes.ok:
-                raise KeySetError(f"answer {response.status_code}")
-            try:
-                return _content(response.raw, end)
-            except (
-                urllib3.exceptions.HTTPError
-            ) as error:  # of the library below requests, which it does not translate
-                raise KeySetError("stopped in the middle of the answer") from error
-
-
-def _content(raw: BaseHTTPResponse, end: float) -> bytes:
-    content = b""
-    while piece := raw.read1(PIECE):
-        content += piece
-        if len(content) > MOST_BYTES:
-            raise KeySetError(f"more than {MOST_BYTES} bytes")
-        if time.monotonic() > end:
-            raise KeySetError(f"took more than {FETCH_SECONDS} seconds")
-    return content
-
-
 def _in_words(error: Exception) -> str:
     """What happened without an address or a text from elsewhere."""
-    if isinstance(error, requests.exceptions.SSLError):
-        return "no trusted TLS connection"
     return str(error) if isinstance(error, KeySetError) else type(error).__name__
 
 

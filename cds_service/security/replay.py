@@ -6,8 +6,6 @@ import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from sqlalchemy import Engine
-
 from cds_service.feedback.driver import Driver
 from cds_service.feedback.errors import DatabaseError
 from cds_service.security.tokens import LEEWAY_SECONDS
@@ -24,8 +22,8 @@ _DELETE = "DELETE FROM replays WHERE expires < {0}"
 class Replays:
     """The tokens that were used. Safe to use from several threads and processes."""
 
-    def __init__(self, engine: Engine, clock: Callable[[], datetime]) -> None:
-        self._driver = Driver(engine)
+    def __init__(self, driver: Driver, clock: Callable[[], datetime]) -> None:
+        self._driver = driver
         self._clock = clock
         mark = "?" if self._driver.is_sqlite else "%s"
         self._insert, self._delete = (text.format(mark) for text in (_INSERT, _DELETE))

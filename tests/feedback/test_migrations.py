@@ -32,6 +32,7 @@ from sqlalchemy import (
 from cds_service.feedback import database
 from cds_service.feedback.audit import records
 from cds_service.feedback.database import check, upgrade, writing
+from cds_service.feedback.driver import Driver
 from cds_service.feedback.entries import Entry, keep
 from cds_service.feedback.errors import DatabaseError
 from cds_service.feedback.memory import Memory
@@ -125,7 +126,7 @@ def test_a_version_that_is_still_running_goes_on_writing_and_reading(
     assert report(empty, knowledge, since=month[0], until=month[1]).calls == 1
     (record,) = records(empty, *month)
     assert record["rules"]
-    assert Memory(empty).recall("text", 1) != []
+    assert Memory(Driver(empty)).recall("text", 1) != []
     word = Entry("other", "overridden", month[0])
     assert keep(empty, [word], client="ehr", service="text", now=month[0]) == 1
     assert purge(empty, month[1]) > 0

@@ -8,6 +8,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import func, select
 
+from cds_service.feedback.driver import Driver
 from cds_service.feedback.errors import DatabaseError
 from cds_service.feedback.tables import REPLAYS
 from cds_service.security.replay import MARGIN_SECONDS, TIDY_SECONDS, Replays
@@ -18,7 +19,7 @@ NOW = int(NOON.timestamp())
 
 
 def test_only_one_of_many_at_once(engine):
-    replays = Replays(engine, lambda: NOON)
+    replays = Replays(Driver(engine), lambda: NOON)
     found: list[bool] = []
     threads = [
         threading.Thread(target=lambda: found.append(replays.first_use("ehr", "same", NOW + 300.0)))
@@ -34,7 +35,7 @@ def test_only_one_of_many_at_once(engine):
 def test_ids_are_kept_until_no_token_with_them_can_be_valid(engine):
     """On both databases, and as SQLAlchemy reads it."""
     now = NOON
-    replays = Replays(engine, lambda: now)
+    replays = Replays(Driver(engine), lambda: now)
     assert replays.first_use("ehr", "1", NOW + 300.25)
     assert replays.first_use("other", "1", NOW + 300.0)
     with engine.connect() as connection:
@@ -50,7 +51,7 @@ def test_ids_are_kept_until_no_token_with_them_can_be_valid(engine):
 
 def test_tidied_now_and_then_off_the_hot_path(engine):
     now = NOON
-    replays = Replays(engine, lambda: now)
+    replays = Replays(Driver(engine), lambda: now)
     replays.first_use("ehr", "old", NOW + 1.0)
     now = NOON + timedelta(seconds=TIDY_SECONDS + MARGIN_SECONDS + 2)
     replays.first_use("ehr", "new", now.timestamp() + 300)
@@ -66,7 +67,7 @@ def test_database_that_does_not_answer(engine):
         connection.exec_driver_sql("ALTER TABLE replays RENAME TO elsewhere")
     try:
         with pytest.raises(DatabaseError):
-            Replays(engine, lambda: NOON).first_use("ehr", "1", NOW + 300.0)
+            Replays(Driver(engine), lambda: NOON).first_use("ehr", "1", NOW + 300.0)
     finally:
         with engine.begin() as connection:
             connection.exec_driver_sql("ALTER TABLE elsewhere RENAME TO replays")

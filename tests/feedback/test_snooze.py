@@ -245,7 +245,7 @@ def test_a_rule_that_is_not_there_or_must_speak_cannot_be_silent(store, knowledg
 
 def test_looking_up_a_patient_costs_a_fraction_of_a_millisecond(store):
     """Measured at some 30 us on SQLite; the bound is wide, for a machine that does other things."""
-    memory, rounds = Memory(store.engine), 300
+    memory, rounds = Memory(store.driver), 300
     if store.engine.dialect.name != "sqlite":
         rounds = 30
     began = process_time()

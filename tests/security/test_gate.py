@@ -10,6 +10,7 @@ from flask import g
 from cds_service import cli
 from cds_service.app import create_app
 from cds_service.feedback.database import connect
+from cds_service.feedback.driver import Driver
 from cds_service.security.openness import openness
 from cds_service.security.replay import Replays
 from cds_service.security.tokens import LEEWAY_SECONDS, LIFETIME_SECONDS
@@ -60,7 +61,7 @@ def test_replay_in_another_service_on_the_same_database(serve):
 
 
 def use(url: str, jti: str) -> bool:
-    return Replays(connect(url), lambda: NOON).first_use(ehr.ISSUER, jti, NOW + 300.0)
+    return Replays(Driver(connect(url)), lambda: NOON).first_use(ehr.ISSUER, jti, NOW + 300.0)
 
 
 def test_replay_in_another_process(settings, serve, log_lines):
@@ -76,7 +77,7 @@ def test_no_token_outlives_its_id(serve, settings, clock):
     said = token(HERE, iat=NOW, exp=NOW + LIFETIME_SECONDS)
     assert ask(service, said).status_code == 200
     clock.move(LIFETIME_SECONDS + LEEWAY_SECONDS - 1)
-    assert Replays(connect(settings.database_url), clock).tidy() == 0
+    assert Replays(Driver(connect(settings.database_url)), clock).tidy() == 0
     assert ask(service, said).status_code == 401
     fresh = NOW + LIFETIME_SECONDS
     assert ask(service, token(HERE, iat=fresh, exp=fresh + 300)).status_code == 200
