@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from datetime import date
 from pathlib import Path
 from typing import get_args
 
 import click
 import msgspec
 
-from cds_service.app import now_utc
+from cds_service.cli_days import day_of
 from cds_service.knowledge.loader import load as load_knowledge
 from cds_service.knowledge.model import HookName
 from cds_service.scenarios import terminal
@@ -53,16 +52,6 @@ def _named(cases: Sequence[Case], name: str) -> Case:
     raise click.UsageError(f"no example is called {name!r}; 'cds-service demo --list' shows them")
 
 
-def _day(words: str) -> date:
-    """A day in words; `today` is that of the site's time zone, as it is for a running service."""
-    if words == "today":
-        return now_utc().astimezone(load_settings(os.environ).zone).date()
-    try:
-        return date.fromisoformat(words)
-    except ValueError:
-        raise click.UsageError(f"--as-of: {words!r} is neither 'today' nor a date such as 2026-11-22") from None
-
-
 @click.command()
 @click.option("--as-of", default="today", show_default=True, help="Roll all dates to this day.")
 @click.option(
@@ -71,7 +60,7 @@ def _day(words: str) -> date:
 @click.option("--request", metavar="PATIENT", help="Print the hook request of one example instead.")
 def examples(as_of: str, out: Path | None, request: str | None) -> None:
     """Write the example patients as FHIR Bundles and hook requests."""
-    day = _day(as_of)
+    day = day_of(as_of, load_settings(os.environ).zone)
     cases = example_cases(day)
     runner = Runner(load_knowledge())
     if request is not None:

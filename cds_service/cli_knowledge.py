@@ -25,8 +25,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from cds_service.app import now_utc
 from cds_service.chart import Chart, Past
+from cds_service.cli_days import day_of
 from cds_service.explain import ExplainError, explain_request
 from cds_service.explain_text import print_explanation
 from cds_service.hooks.request import HookRequest
@@ -86,22 +86,13 @@ def _of_site(command: Callable[..., Any]) -> Callable[..., Any]:
         settings = load_settings(os.environ)
         site = Site(
             settings,
-            _day(as_of, settings),
+            day_of(as_of, settings.zone),
             overlay or settings.overlay_path,
             settings.guideline if guideline is None else guideline,
         )
         return command(site=site, **options)
 
     return with_site
-
-
-def _day(words: str, settings: Settings) -> date:
-    if words == "today":
-        return now_utc().astimezone(settings.zone).date()
-    try:
-        return date.fromisoformat(words)
-    except ValueError:
-        raise click.UsageError(f"--as-of: {words!r} is neither 'today' nor a date such as 2026-11-22") from None
 
 
 def _console() -> Console:

@@ -33,7 +33,10 @@ class Check(NamedTuple):
 
 
 def is_loopback(host: str) -> bool:
-    """True for an address of loopback and for `localhost`: nobody can point these at another machine."""
+    """True for an address of loopback and for `localhost`: nobody can point these at another machine.
+
+    A name that merely resolves to one is not enough.
+    """
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

@@ -14,14 +14,12 @@ from cds_service.fhir.medications import other_patient
 from cds_service.fhir.reading import NOTHING, Entry, Reading, source_of
 from cds_service.fhir.resources import Coding, Concept
 from cds_service.fhir.terms import fold
+from cds_service.knowledge.statuses import DONE, PAST, RULED_OUT
 
 CONDITIONS = frozenset({"conditions"})
 PROCEDURES = frozenset({"procedures"})
 
-PAST = frozenset({"inactive", "remission", "resolved"})
-RULED_OUT = frozenset({"refuted", "entered-in-error"})
 UNCERTAIN = frozenset({"provisional", "differential", "unconfirmed"})
-DONE = frozenset({"completed", "in-progress"})
 IN_USE = frozenset({"active", None})
 
 _NO_CODING = Coding()

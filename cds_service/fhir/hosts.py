@@ -10,7 +10,6 @@ it to that.
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from collections.abc import Iterable
 from typing import Literal, NamedTuple
@@ -19,11 +18,11 @@ from urllib.parse import quote, urljoin
 import msgspec
 
 from cds_service.settings import FhirServer, Settings
+from cds_service.settings_checks import GREATEST_PORT, is_loopback
 
 Reach = Literal["public", "private", "loopback"]
 """Addresses that a name may stand for: those of the internet; those of the hospital's network too; this machine."""
 
-GREATEST_PORT = 65_535
 DEFAULT_PORTS = {"http": "80", "https": "443"}
 SAFE = "/?&=:,%-._~$+;@!*'()"
 """Characters of a filled template that stay as they are."""
@@ -92,7 +91,7 @@ class Hosts:
         for listed in self._listed:
             if place.origin == listed.origin and _is_below(path, listed.path):
                 return msgspec.structs.replace(listed, path=path)
-        if self._loopback and is_loopback(place.host):
+        if self._loopback and is_loopback(place.host.strip("[]")):
             return Server(place.origin, path, "loopback")
         return None
 
@@ -128,11 +127,3 @@ def take_apart(url: str) -> Place | None:
 
 def _is_below(path: str, base: str) -> bool:
     return path == base or path.startswith(f"{base}/")
-
-
-def is_loopback(host: str) -> bool:
-    """True for `localhost` and addresses of this machine; a name that merely resolves to one is not enough."""
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")

@@ -30,12 +30,10 @@ from cds_service.fhir.dosage import (
 )
 from cds_service.fhir.reading import Entry, Reading, source_of
 from cds_service.fhir.recognition import Drug, Names, Recogniser
+from cds_service.knowledge.statuses import GOES_ON, ORDERS
 
 AREA = frozenset({"medications"})
 DRAFTS = frozenset({"drafts"})
-ORDERS = frozenset({"order", "original-order", "reflex-order", "filler-order", "instance-order"})
-"""Intents that are orders; the others are wishes (2.2)."""
-GOES_ON = frozenset({"active", "on-hold"})
 IS_OVER = frozenset({"completed", "stopped", "ended"})
 GIVEN = frozenset({"completed", "in-progress"})
 NO_THERAPY = frozenset(
@@ -52,7 +50,7 @@ NO_THERAPY = frozenset(
     }
 )
 """The other statuses of FHIR R4 and R5; one that is none of all these was not understood."""
-STATUSES = GOES_ON | IS_OVER | GIVEN | NO_THERAPY | {"recorded"}
+STATUSES = frozenset({*GOES_ON, *IS_OVER, *GIVEN, *NO_THERAPY, "recorded"})
 NO_ORDERS = frozenset({"proposal", "plan", "option"})
 
 _CONTAINED = msgspec.json.Decoder(list[msgspec.Raw])
@@ -158,7 +156,7 @@ class Medications:
         dose = dose_of(dosages, [*names, *[drug.product for drug in drugs]], knowledge.time_units)
         for drug in drugs:
             form = form_of(drug, dosages, names, knowledge)
-            local = form in knowledge.therapies[drug.key].local_forms and not drug.systemic
+            local = knowledge.therapies[drug.key].acts_locally(form, drug.systemic)
             strength = strength_of_product(drug.product) or strength_of(names[0] if names else "")
             on_hold = record.status == "on-hold"
             held = self._lasting(span, drug.agent, form) if span.given else span

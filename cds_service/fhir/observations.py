@@ -32,7 +32,8 @@ from cds_service.fhir.resources import (
     Reference,
 )
 from cds_service.fhir.scales import Known
-from cds_service.fhir.series import IGNORED, LONG_AGO, PENDING, USABLE, Found, by_status, in_order
+from cds_service.fhir.series import IGNORED, LONG_AGO, PENDING, Found, by_status, in_order
+from cds_service.knowledge.statuses import USABLE
 from cds_service.knowledge.systems import LOINC
 
 _RESOURCES = msgspec.json.Decoder(list[Raw])

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from cds_service.chart import Order, Refused
-from cds_service.fhir.medications import ORDERS, other_patient
+from cds_service.fhir.medications import other_patient
 from cds_service.fhir.reading import Entry, Reading, source_of
 from cds_service.fhir.resources import ServiceRequest
+from cds_service.knowledge.statuses import ORDERS
 
 AREA = frozenset({"orders"})
 OPEN = frozenset({"active", "on-hold", "draft"})

@@ -14,9 +14,9 @@ from cds_service.fhir.dates import Calendar
 from cds_service.fhir.decoding import given
 from cds_service.fhir.reading import Reading
 from cds_service.fhir.resources import Meta
+from cds_service.knowledge.statuses import USABLE
 from cds_service.knowledge.units import for_display
 
-USABLE = frozenset({"final", "amended", "corrected"})
 PENDING = frozenset({"preliminary", "registered"})
 IGNORED = frozenset({"cancelled", "entered-in-error", "unknown"})
 _BEYOND = ("<", "<=", "", "ad", ">=", ">")

@@ -30,7 +30,7 @@ from cds_service.settings import Settings, SettingsError
 MESSAGES = "messages.yaml"
 PHRASES = "phrases.yaml"
 PAGES = "words.yaml"
-"""The words of the pages, which `web.page_words` reads."""
+"""The words of the pages, shipped in `web/`, which `web.page_words` reads."""
 ELSEWHERE = (PAGES, TEXTS)
 """Files of a site's folder that are read in other places."""
 CARDS = ("schedule.md", "threshold.md", "change.md", "precondition.md", "interaction.md")

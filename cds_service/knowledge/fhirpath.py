@@ -18,10 +18,10 @@ from typing import Any
 
 from cds_service.knowledge.limits import display_step
 from cds_service.knowledge.model import THRESHOLDS, Knowledge
+from cds_service.knowledge.statuses import USABLE
 from cds_service.knowledge.systems import LOINC
 from cds_service.knowledge.vocabulary import Marker
 
-USABLE = ("final", "amended", "corrected")
 DAY = "effective.toString().substring(0, 10)"
 NEWEST = (
     ".aggregate(iif($total.empty() or $this.effective.toString() > $total.effective.toString(), $this, $total))"

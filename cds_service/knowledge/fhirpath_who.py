@@ -25,14 +25,9 @@ from cds_service.knowledge.fhirpath import (
     within,
 )
 from cds_service.knowledge.model import Knowledge
+from cds_service.knowledge.statuses import DONE, GOES_ON, ORDERS, PAST, RULED_OUT
 from cds_service.knowledge.systems import ATC, BIRTH_SEX, GENDER_IDENTITY, ICD10, RXNORM, SEX_PARAMETER, SNOMED
 from cds_service.knowledge.vocabulary import Concept, Product
-
-ORDERS = ("order", "original-order", "reflex-order", "filler-order", "instance-order")
-GOES_ON = ("active", "on-hold")
-PAST = ("inactive", "remission", "resolved")
-RULED_OUT = ("refuted", "entered-in-error")
-DONE = ("completed", "in-progress")
 
 PATIENT = "Bundle.entry.resource.ofType(Patient)"
 PARAMETER = f"{PATIENT}.extension.where(url = {text(SEX_PARAMETER)})"
@@ -137,8 +132,9 @@ def _drug(spec: Mapping[str, Any], knowledge: Knowledge) -> str:
 
 def _fits(product: Product, keys: frozenset[str], spec: Mapping[str, Any], knowledge: Knowledge) -> bool:
     wanted = keys.intersection(product.keys)
-    if spec.get("systemic") and not product.systemic:
-        wanted = frozenset(key for key in wanted if product.form not in knowledge.therapies[key].local_forms)
+    if spec.get("systemic"):
+        therapies = knowledge.therapies
+        wanted = frozenset(k for k in wanted if not therapies[k].acts_locally(product.form, product.systemic))
     if "form" in spec and product.form not in _names(spec["form"]):
         return False
     if "not_form" in spec and product.form in _names(spec["not_form"]):

@@ -33,18 +33,21 @@ def markers_needed(knowledge: Knowledge) -> frozenset[str]:
 def doses_needed(knowledge: Knowledge) -> bool:
     """True if an active rule asks when a dose was given, which only a MedicationAdministration tells."""
     return any(
-        field == "after_dose" for rule in knowledge.rules if rule.status == "active" for field in _fields(rule.spec)
+        field == "after_dose"
+        for rule in knowledge.rules
+        if rule.status == "active"
+        for field in fields_of(rule.spec)
     )
 
 
-def _fields(tree: Any) -> Iterator[str]:
+def fields_of(tree: Any) -> Iterator[str]:
     """Names of all fields, anywhere in a tree of mappings and lists."""
     if isinstance(tree, dict):
         yield from tree
         tree = tuple(tree.values())
-    for part in tree:
+    for part in tree or ():
         if isinstance(part, BRANCHES):
-            yield from _fields(part)
+            yield from fields_of(part)
 
 
 def _items(protocol: Protocol) -> Iterator[Item]:

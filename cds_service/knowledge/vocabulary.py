@@ -114,6 +114,10 @@ class TherapyClass(msgspec.Struct, frozen=True):
     local_forms: frozenset[str]
     """Dose forms that act locally only (vaginal estrogen): no systemic rule."""
 
+    def acts_locally(self, form: str, systemic: bool) -> bool:
+        """True for a product that acts only where it is applied; `systemic` as in `Product`."""
+        return form in self.local_forms and not systemic
+
 
 class Product(msgspec.Struct, frozen=True):
     """What one drug code contains, as far as the service knows."""

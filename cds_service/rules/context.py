@@ -24,6 +24,7 @@ from cds_service.chart import (
     years_between,
 )
 from cds_service.knowledge.model import Knowledge
+from cds_service.knowledge.statuses import USABLE
 from cds_service.knowledge.units import for_display
 from cds_service.knowledge.vocabulary import Test
 from cds_service.rules.index import INDEX
@@ -32,7 +33,6 @@ from cds_service.rules.outcome import Compared, Doubt, Outcome, Step
 S = TypeVar("S")
 T = TypeVar("T")
 
-USABLE = frozenset({"final", "amended", "corrected"})
 NOTHING = Past()
 NOT_PERFORMED = frozenset({"implausible", "future", "undated", "panel"})
 
@@ -95,6 +95,21 @@ class Context:
                 return self.limit(spec["values"][str(value).lower()])
             return Decimal(str(value))
         return Decimal(str(spec))
+
+    def limit_for(self, spec: Any, result: Measurement | None) -> tuple[Decimal, bool] | None:
+        """The number that a limit means for a result (None: for any), and whether it is the laboratory's own.
+
+        None if the laboratory's own is wanted, was not reported, and nothing stands for it.
+        """
+        if not isinstance(spec, dict) or "reference" not in spec:
+            return self.limit(spec), False
+        if result is None:
+            return None
+        bound = result.reference_high if spec["reference"] == "high" else result.reference_low
+        times = Decimal(spec.get("times", "1"))
+        if bound is None:
+            return (self.limit(spec["default"]) * times, False) if "default" in spec else None
+        return for_display(self.knowledge.markers[result.marker], bound * times), True
 
     def days(self, spec: Any) -> int:
         """A count of days or months: a number or `{switch: name}`; None stands for the switch `max_age_days`."""
@@ -252,7 +267,7 @@ class Context:
     def local(self, key: str, form: str, systemic: bool = False) -> bool:
         """True if this form of the therapy acts only where it is applied (vaginal estrogen)."""
         known = self.knowledge.therapies.get(key)
-        return known is not None and form in known.local_forms and not systemic
+        return known is not None and known.acts_locally(form, systemic)
 
     def acts_locally(self, course: Therapy) -> bool:
         """`local` of the newest product of a course."""

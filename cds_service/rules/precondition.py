@@ -10,12 +10,14 @@ import msgspec
 
 from cds_service.chart import Condition, Measurement
 from cds_service.knowledge.model import Indicator, Rule
-from cds_service.knowledge.needs import named
+from cds_service.knowledge.needs import fields_of, named
 from cds_service.rules.context import Context
 from cds_service.rules.lines import about_facts, about_result
 from cds_service.rules.outcome import Finding, Line, Outcome
 from cds_service.rules.predicates import holds, urgency
 from cds_service.rules.questions import Truth
+
+MONTHS = frozenset({"within_months", "before_months"})
 
 
 def evaluate(rule: Rule, truth: Truth, ctx: Context) -> Outcome:
@@ -29,7 +31,8 @@ def evaluate(rule: Rule, truth: Truth, ctx: Context) -> Outcome:
     conditions = [fact for fact in answer.facts if isinstance(fact, Condition)]
     wanted = set(named(rule.spec.get("when")))
     lines = [line for fact in facts if isinstance(fact, Measurement) for line in about_result(fact, ctx.knowledge)]
-    lines.extend(line for condition in conditions for line in _about_condition(condition, rule))
+    dated = bool(conditions) and ctx.once(rule, _asks_when)
+    lines.extend(line for condition in conditions for line in _about_condition(condition, dated))
     results = [fact for fact in answer.facts if isinstance(fact, Measurement)]
     finding = Finding(
         rule=rule,
@@ -60,12 +63,17 @@ def _concept(conditions: list[Condition], rule: Rule) -> str:
     return min(conditions[0].concepts & wanted, default="") if conditions else ""
 
 
-def _about_condition(condition: Condition, rule: Rule) -> list[Line]:
+def _asks_when(rule: Rule, _: Context) -> bool:
+    """True if the rule depends on when a condition began."""
+    return not MONTHS.isdisjoint(fields_of(rule.spec.get("when")))
+
+
+def _about_condition(condition: Condition, dated: bool) -> list[Line]:
     values = {"condition": condition}
     lines = []
     if condition.uncertain:
         lines.append(Line("condition_uncertain", values))
-    if "months" in str(rule.spec.get("when")):
+    if dated:
         if condition.onset is None:
             lines.append(Line("onset_from_recorded", values))
         elif condition.onset.day != condition.onset.last_day:

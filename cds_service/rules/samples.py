@@ -13,7 +13,6 @@ from typing import Any
 
 from cds_service.chart import Measurement, When
 from cds_service.knowledge.model import THRESHOLDS
-from cds_service.knowledge.units import for_display
 from cds_service.rules.compare import passes
 from cds_service.rules.context import Context, names
 from cds_service.rules.outcome import Doubt, Fact
@@ -67,29 +66,12 @@ def _meets(spec: Any, latest: Measurement, ctx: Context) -> bool | None:
     if "near" in spec:
         return _is_near(spec["near"], latest, ctx)
     word, operator = next(pair for pair in THRESHOLDS.items() if pair[0] in spec)
-    limit = _limit(spec[word], latest, ctx)
+    limit = ctx.limit_for(spec[word], latest)
     if limit is None:
         return False
-    value, own = ctx.shown(latest), isinstance(spec[word], Mapping) and _has_bound(spec[word], latest)
-    passed = passes(value, latest.comparator, operator, limit)
-    return ctx.compared(spec, word, value, operator, limit, passed, latest, own_range=own)
-
-
-def _has_bound(wanted: Mapping[str, Any], latest: Measurement) -> bool:
-    """True if the limit is the laboratory's own and was reported."""
-    ends = {"high": latest.reference_high, "low": latest.reference_low}
-    return ends.get(wanted.get("reference", "")) is not None
-
-
-def _limit(wanted: Any, latest: Measurement, ctx: Context) -> Decimal | None:
-    """The number that a limit means for this result; None if it is the laboratory's own and none was reported."""
-    if not isinstance(wanted, Mapping) or "reference" not in wanted:
-        return ctx.limit(wanted)
-    bound = latest.reference_high if wanted["reference"] == "high" else latest.reference_low
-    times = Decimal(wanted.get("times", "1"))
-    if bound is None:
-        return ctx.limit(wanted["default"]) * times if "default" in wanted else None
-    return for_display(ctx.knowledge.markers[latest.marker], bound * times)
+    (number, own), value = limit, ctx.shown(latest)
+    passed = passes(value, latest.comparator, operator, number)
+    return ctx.compared(spec, word, value, operator, number, passed, latest, own_range=own)
 
 
 def _is_near(spec: Mapping[str, Any], latest: Measurement, ctx: Context) -> bool:

@@ -12,7 +12,7 @@ import msgspec
 
 from cds_service.chart import Measurement, Therapy
 from cds_service.knowledge.model import THRESHOLDS, Rule
-from cds_service.knowledge.units import for_display
+from cds_service.knowledge.needs import fields_of
 from cds_service.rules.compare import passes
 from cds_service.rules.context import Context, names, supplies_on
 from cds_service.rules.lines import about_facts, about_result, newer_not_comparable
@@ -60,6 +60,8 @@ class Band(msgspec.Struct, frozen=True):
     """True if the limits are the same for every patient and every result."""
 
 
+PERSONAL = frozenset({"by_sex", "reference"})
+"""Fields of a limit that depends on the patient or the result."""
 BEST_FIRST = ("finding", "unknown", "fine", "not applicable")
 
 
@@ -81,7 +83,7 @@ def _bands(rule: Rule, ctx: Context) -> tuple[Band, ...]:
             ctx.days(spec.get("max_age_days")),
             names(spec.get("therapy", ())),
             _kin(spec["marker"], specs, ctx) if "any_of" in rule.spec else frozenset(),
-            not any(word in str(spec) for word in ("by_sex", "reference")),
+            PERSONAL.isdisjoint(fields_of(spec)),
         )
         for spec in specs
     )
@@ -225,16 +227,11 @@ def limits_of(spec: Mapping[str, Any], latest: Measurement | None, ctx: Context)
     wanted = spec[word]
     if spec.get("inclusive") and ctx.switch(spec["inclusive"]):
         symbol += "="
-    if not isinstance(wanted, dict) or "reference" not in wanted:
-        return [Limit(symbol, ctx.limit(wanted), word=word)]
-    if latest is None:
+    limit = ctx.limit_for(wanted, latest)
+    if limit is None:
         return []
-    bound = latest.reference_high if wanted["reference"] == "high" else latest.reference_low
-    times = Decimal(wanted.get("times", "1"))
-    if bound is None:
-        return [Limit(symbol, ctx.limit(wanted["default"]) * times, word=word)] if "default" in wanted else []
-    rounded = for_display(ctx.knowledge.markers[latest.marker], bound * times)
-    return [Limit(symbol, rounded, "laboratory", word)]
+    number, own = limit
+    return [Limit(symbol, number, "laboratory" if own else "", word)]
 
 
 def _fine(value: Decimal, limits: Sequence[Limit]) -> tuple[str, dict[str, object]]:

@@ -19,8 +19,9 @@ from cds_service.chart import Chart, Measurement, Therapy
 from cds_service.hooks.cards import grouped
 from cds_service.hooks.words import Words, day, plain, reported
 from cds_service.knowledge.model import Knowledge
+from cds_service.knowledge.statuses import USABLE
 from cds_service.knowledge.units import display_text
-from cds_service.rules.context import USABLE, Context
+from cds_service.rules.context import Context
 from cds_service.rules.lines import about_result, doubt_lines
 from cds_service.rules.outcome import Doubt, Evaluation
 from cds_service.rules.quality import needed_by

@@ -8,23 +8,23 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from cds_service.hooks.wording import PAGES
 from cds_service.knowledge.yaml_file import plain_yaml, shipped_yaml
 from cds_service.settings import Settings, SettingsError
 
-NAME = "words.yaml"
 _BRACES = re.compile(r"\{([^{}]*)\}")
 
 
 @cache
 def shipped() -> Mapping[str, Any]:
     """The words as they are shipped, by section."""
-    loaded: dict[str, Any] = shipped_yaml(Path(__file__).with_name(NAME))
+    loaded: dict[str, Any] = shipped_yaml(Path(__file__).with_name(PAGES))
     return loaded
 
 
 def page_words(settings: Settings) -> Mapping[str, Any]:
     """The words of a site. Raises SettingsError with every mistake in its file."""
-    path = Path(settings.words_folder) / NAME
+    path = Path(settings.words_folder) / PAGES
     if not settings.words_folder or not path.exists():
         return shipped()
     from cds_service.knowledge.strict_yaml import NotYAMLError
