@@ -59,7 +59,9 @@ METRICS: Mapping[str, Metric] = {
     "cds_prefetch_gaps": Metric("count", ("key", "kind"), "Prefetch keys that could not be used as they came"),
     "cds_fetch_seconds": Metric("time", ("outcome",), "Time of one fetch from the EHR's FHIR server"),
     "cds_feedback": Metric("count", ("outcome",), "Feedback entries taken in, repeated ones too"),
-    "cds_records_dropped": Metric("count", (), "Records of calls that were lost, since the database took none"),
+    "cds_records_dropped": Metric(
+        "count", (), "Records of calls that were lost, since the database did not take them"
+    ),
     "cds_log_lines_dropped": Metric("count", (), "Lines of the log that could not be written"),
 }
 """What there is to count, by name without Prometheus' suffixes."""

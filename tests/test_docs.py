@@ -13,6 +13,7 @@ import click
 import pytest
 
 from cds_service.cli import cli
+from cds_service.hooks.prefetch import build_expected
 from cds_service.knowledge import loader
 from cds_service.knowledge.model import Knowledge
 from cds_service.knowledge.yaml_file import KnowledgeError
@@ -114,6 +115,13 @@ def test_reasons_and_their_days_are_those_of_the_data(knowledge: Knowledge):
 
 
 @pytest.mark.slow
+def test_the_scopes_of_the_chart_page_are_what_it_reads(knowledge: Knowledge) -> None:
+    sheet = (ROOT / "docs" / "setup" / "chart-page.md").read_text(encoding="utf-8")
+    (listed,) = re.findall(r"^\| scopes \| `launch`, and to read these: (.*) \|$", sheet, re.MULTILINE)
+    wanted = {name for one in build_expected(knowledge, "patient-view") for name in one.types}
+    assert set(listed.split(", ")) == wanted
+
+
 def test_the_exercise_can_be_done(tmp_path):
     """As the page says: the rule loads, its cases pass, older cases meet it, and what is wrong is named."""
     text = (ROOT / "docs/contributors/add-a-rule.md").read_text(encoding="utf-8")
