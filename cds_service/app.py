@@ -18,11 +18,13 @@ from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 from urllib.parse import urlsplit
 
 import msgspec
-from flask import Flask, Response, g, request
+from flask import Flask, Request, Response
+from flask.sessions import NullSession, SessionInterface
 from werkzeug.exceptions import HTTPException
 
 from cds_service.feedback.store import Store, memory
 from cds_service.hooks import access, errors, headers, health, routes
+from cds_service.hooks.current import begin, this_call
 from cds_service.hooks.reading import Lately
 from cds_service.hooks.wording import wording_of
 from cds_service.knowledge.loader import load
@@ -110,7 +112,7 @@ def create_app(  # noqa: PLR0913 - what the service is made of
     """
     warnings = openness(settings)
     knowledge = knowledge or knowledge_of(settings, clock().astimezone(settings.zone).date())
-    app = Flask("cds_service", static_folder=None)
+    app = _Application("cds_service", static_folder=None)
     # A redirect to "the right" address would break preflights, so addresses are taken as they come.
     app.url_map.merge_slashes = False
     app.url_map.strict_slashes = False
@@ -130,10 +132,30 @@ def create_app(  # noqa: PLR0913 - what the service is made of
     if tally:
         store.recorder.lost = lambda number: tally.count("cds_records_dropped", by=number)
         logger.lost = partial(tally.count, "cds_log_lines_dropped")
-    _add_frame(app, frozenset(settings.origins), logger, tally)
+    _add_frame(app, logger, tally)
     access.add_gate(app, settings, clock, store.driver, logger)
-    app.wsgi_app = below(app.wsgi_app, urlsplit(settings.public_url).path)  # type: ignore[assignment,method-assign]
+    complete = headers.completed(app.wsgi_app, frozenset(settings.origins))
+    app.wsgi_app = below(complete, urlsplit(settings.public_url).path)  # type: ignore[assignment,method-assign]
     return app
+
+
+class _NoSessions(SessionInterface):
+    """Nobody has a session: cookies are never in play."""
+
+    nobody = NullSession()
+
+    def open_session(self, app: Flask, request: Request) -> NullSession:  # noqa: ARG002 - Flask's signature
+        return self.nobody
+
+
+class _Application(Flask):
+    """Flask without what it does for each request and nobody here asks for."""
+
+    session_interface = _NoSessions()
+
+    def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
+        """Every function here is a plain one; Flask would look at each of them in each call."""
+        return func
 
 
 def below(application: WSGIApplication, prefix: str) -> WSGIApplication:
@@ -171,7 +193,7 @@ def _add_errors(app: Flask) -> None:
 
     @app.errorhandler(errors.HookError)
     def refused(error: errors.HookError) -> Response:
-        g.facts["problems"] = [f"{problem.expression}:{problem.code}" for problem in error.problems]
+        this_call().facts["problems"] = [f"{problem.expression}:{problem.code}" for problem in error.problems]
         return errors.outcome(error.status, error.problems)
 
     @app.errorhandler(HTTPException)
@@ -180,33 +202,31 @@ def _add_errors(app: Flask) -> None:
 
     @app.errorhandler(Exception)
     def crashed(error: Exception) -> Response:
-        g.facts.update(error=type(error).__name__, place=place_of(error))
+        this_call().facts.update(error=type(error).__name__, place=place_of(error))
         return errors.crash_outcome()
 
 
-def _add_frame(app: Flask, origins: frozenset[str], logger: Logger, tally: Tally | None) -> None:
+def _add_frame(app: Flask, logger: Logger, tally: Tally | None) -> None:
     """What happens before and after every call."""
 
     @app.before_request
-    def begin() -> Response | None:
-        g.began = perf_counter()
-        method = request.method if request.method in _METHODS else "other"
-        g.facts = {"request": routes.new_uuid(), "method": method}
-        g.client = ""
-        return headers.preflight() if request.method == "OPTIONS" else None
+    def before() -> Response | None:
+        call = begin(perf_counter(), routes.uuids().__next__)
+        method = call.request.method
+        number = call.request.environ[headers.NUMBER] = call.new_uuid()
+        call.facts = {"request": number, "method": method if method in _METHODS else "other"}
+        return headers.preflight() if method == "OPTIONS" else None
 
     @app.after_request
-    def end(response: Response) -> Response:
-        facts = g.facts
-        headers.add_cors(response, request.headers.get("Origin", ""), origins)
-        headers.add_security(response)
-        response.headers.add(headers.REQUEST_ID, facts["request"])
-        if request.endpoint not in health.ENDPOINTS:
-            seconds = perf_counter() - g.began
+    def after(response: Response) -> Response:
+        call = this_call()
+        facts, endpoint, status = call.facts, call.request.endpoint or "", response.status_code
+        if endpoint not in health.ENDPOINTS:
+            seconds = perf_counter() - call.began
             if tally:
-                tally.call(request.endpoint or "", facts, response.status_code, seconds)
+                tally.call(endpoint, facts, status, seconds)
             level = "error" if "error" in facts else "warning" if facts.get("failed") else "info"
-            logger.write(level, "call", {"status": response.status_code, "ms": round(seconds * 1000, 2), **facts})
+            logger.write(level, "call", {"status": status, "ms": round(seconds * 1000, 2), **facts})
         return response
 
 

@@ -81,7 +81,7 @@ class Logger:
     def write(self, level: str, event: str, facts: Mapping[str, Any]) -> None:
         """One line; a fact that is not on the list is dropped, and so is an empty one."""
         time = datetime.now(UTC).isoformat().replace("+00:00", "Z")
-        told = {name: fact for name, fact in facts.items() if name in FIELDS and fact not in EMPTY}
+        told = {name: fact for name, fact in facts.items() if name in FIELDS and (fact or fact not in EMPTY)}
         line = msgspec.json.encode({**told, "event": event, "level": level, "time": time})
         try:
             self._stream.write(line.decode() + "\n")

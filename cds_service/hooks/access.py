@@ -3,8 +3,8 @@
     401   OperationOutcome `login` and `WWW-Authenticate: Bearer`, the same for every reason
     429   OperationOutcome `throttled` and `Retry-After`
 
-Who calls goes to `g.client`, '' if nobody can be sure. What happened goes to `g.facts`, for the log and the
-metrics: `client`, and `refusal` or (report only) `would_refuse`, an id of `security.refusals`.
+Who calls goes to `this_call().client`, '' if nobody can be sure. What happened goes to its `facts`, for the log and
+the metrics: `client`, and `refusal` or (report only) `would_refuse`, an id of `security.refusals`.
 """
 
 from __future__ import annotations
@@ -12,11 +12,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime
 
-from flask import Flask, Response, g, request
+from flask import Flask, Response
 from werkzeug.exceptions import TooManyRequests
 
 from cds_service.feedback.driver import Driver
 from cds_service.hooks import errors
+from cds_service.hooks.current import Call, this_call
 from cds_service.log import Logger
 from cds_service.security.rates import make_limit
 from cds_service.security.refusals import RefusedError
@@ -51,17 +52,19 @@ def add_gate(
 
     @app.before_request
     def gate() -> None:
-        if request.endpoint in OPEN:
+        call = this_call()
+        endpoint = call.request.endpoint
+        if endpoint in OPEN:
             return
-        address = request.remote_addr or ""
-        if identify is None or request.endpoint in PAGES:
+        address = call.request.remote_addr or ""
+        if identify is None or endpoint in PAGES:
             count_call(address)
             return
         try:
-            identify(count_call)
+            identify(call, count_call)
         except RefusedError as refused:
-            g.client, g.facts["client"] = "", refused.client
-            g.facts["would_refuse" if settings.report_only else "refusal"] = refused.reason
+            call.client, call.facts["client"] = "", refused.client
+            call.facts["would_refuse" if settings.report_only else "refusal"] = refused.reason
             count_call(address)
             if not settings.report_only:
                 raise
@@ -79,18 +82,18 @@ def _make_identify(
     clock: Callable[[], datetime],
     driver: Driver,
     logger: Logger,
-) -> Callable[[Callable[[str], None]], None]:
-    """A function that finds out who makes the current call, lets it be counted, and raises RefusedError."""
+) -> Callable[[Call, Callable[[str], None]], None]:
+    """A function that finds out who makes a call, lets it be counted, and raises RefusedError."""
     from cds_service.security.callers import Callers, admit
     from cds_service.security.replay import Replays
 
     callers = Callers(settings, lambda client, problem: logger.warning("keys", client=client, problems=[problem]))
     replays = Replays(driver, clock)
 
-    def identify(count_call: Callable[[str], None]) -> None:
+    def identify(call: Call, count_call: Callable[[str], None]) -> None:
         now = clock().timestamp()
-        client, claims = callers.check(request.headers.get("Authorization"), request.path, now)
-        g.client = g.facts["client"] = client.name
+        client, claims = callers.check(call.request.environ.get("HTTP_AUTHORIZATION"), call.request.path, now)
+        call.client = call.facts["client"] = client.name
         # Before the token is used up: a client that is told to come back may bring the same one.
         count_call(client.name)
         admit(client, claims, replays.first_use)

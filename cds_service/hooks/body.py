@@ -17,13 +17,18 @@ import struct
 import threading
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from flask import request
+from werkzeug.wsgi import get_content_length
 
+from cds_service.hooks.current import this_call
 from cds_service.hooks.errors import HookError, Problem
 from cds_service.settings import MEBIBYTE
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIEnvironment
 
 MOST_TAKEN = 64 * MEBIBYTE
 """How much of a body that is too large is let in before the connection is closed."""
@@ -36,33 +41,38 @@ _LAST_DATA_SENT = struct.Struct("=44xI")
 
 
 class Patience:
-    """Shuts down the connections of bodies that do not arrive. Safe to use from several threads."""
+    """Reads bodies, and ends the connections of those that do not arrive. Safe to use from several threads."""
 
-    def __init__(self, seconds: float, port: int) -> None:
-        """`port`: where the service listens, so that connections to elsewhere are let alone."""
+    def __init__(self, seconds: float, port: int, most: int = MOST_TAKEN) -> None:
+        """`port`: where the service listens, so that connections to elsewhere are let alone.
+
+        `most`: bytes that a body may have.
+        """
         self.seconds = seconds
+        self._most = most
         self._port = port
         self._waiting: dict[object, tuple[float, str]] = {}
         self._cut: set[object] = set()
         self._watch: threading.Thread | None = None
 
-    @contextmanager
-    def limit(self, address: str) -> Iterator[None]:
-        """While a body from `address` is read. Raises TimeoutError if it took too long."""
-        if self._watch is None and request.environ.get("SERVER_SOFTWARE") == SERVER:
+    def read(self, environ: WSGIEnvironment) -> bytes:
+        """The body of a call. Raises HookError (408, 413)."""
+        if self._watch is None and environ.get("SERVER_SOFTWARE") == SERVER:
             self._watch = threading.Thread(target=self._look, name="patience", daemon=True)
             self._watch.start()
         began = time.monotonic()
         me = object()
-        self._waiting[me] = (began, address)
+        self._waiting[me] = (began, environ.get("REMOTE_ADDR", ""))
         try:
-            yield
+            body = _read(environ, self._most)
         finally:
             del self._waiting[me]
             was_cut = me in self._cut
             self._cut.discard(me)
         if was_cut or time.monotonic() - began > self.seconds:
-            raise TimeoutError
+            text = f"body: expected to arrive within {self.seconds} seconds"
+            raise HookError(408, [Problem("timeout", text)])
+        return body
 
     def _look(self) -> None:
         while True:
@@ -116,34 +126,28 @@ def _open_files() -> Iterable[int]:
 
 def read_body(patience: Patience) -> bytes:
     """The body of the current call. Raises HookError (408, 413)."""
-    try:
-        with patience.limit(request.remote_addr or ""):
-            return _read()
-    except TimeoutError:
-        text = f"body: expected to arrive within {patience.seconds} seconds"
-        raise HookError(408, [Problem("timeout", text)]) from None
+    return patience.read(this_call().request.environ)
 
 
-def _read() -> bytes:
+def _read(environ: WSGIEnvironment, limit: int) -> bytes:
     """Read at one go: Werkzeug copies it in small pieces, which for a large body costs as much as decoding it."""
-    limit = request.max_content_length or MOST_TAKEN
-    told = request.content_length
+    told = get_content_length(environ)
     # Without a length: chunks, whose end the server sees, or no body. One byte beyond the limit is too much.
-    untold = limit + 1 if request.environ.get("wsgi.input_terminated") else 0
+    untold = limit + 1 if environ.get("wsgi.input_terminated") else 0
     if told is None or told <= limit:
         length = untold if told is None else told
-        body = b"".join(_parts(length, length))
+        body = b"".join(_parts(environ, length, length))
         if len(body) <= limit:
             return body
     # A client that is cut off while it sends never reads the answer: let the rest come in, up to a bound.
-    for _ in _parts(min(told or MOST_TAKEN, MOST_TAKEN), MEBIBYTE):
+    for _ in _parts(environ, min(told or MOST_TAKEN, MOST_TAKEN), MEBIBYTE):
         pass
     raise HookError(413, [Problem("too-long", f"body: expected at most {limit // MEBIBYTE} MiB")])
 
 
-def _parts(size: int, most: int) -> Iterator[bytes]:
+def _parts(environ: WSGIEnvironment, size: int, most: int) -> Iterator[bytes]:
     """The next `size` bytes of the body, or as many as there are, in parts of at most `most`."""
-    stream = request.environ["wsgi.input"]
+    stream = environ["wsgi.input"]
     while size > 0 and (part := stream.read(min(size, most))):
         size -= len(part)
         yield part

@@ -102,6 +102,8 @@ _UTF16_BOMS = (b"\xff\xfe", b"\xfe\xff")
 
 def check_media(content_type: str, content_encoding: str) -> None:
     """Raise HookError unless the headers promise plain JSON in UTF-8 (RFC 8259, 8.1)."""
+    if content_type == "application/json" and not content_encoding:  # as most clients say it
+        return
     media, _, parameters = content_type.partition(";")
     if media.strip().lower() != "application/json":
         text = "expected the header Content-Type: application/json"

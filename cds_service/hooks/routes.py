@@ -22,7 +22,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import msgspec
-from flask import Blueprint, Response, g, request
+from flask import Blueprint, Response, request
 
 from cds_service.chart import Chart, Past
 from cds_service.feedback.entries import keep
@@ -34,6 +34,7 @@ from cds_service.fhir.expected import Expected
 from cds_service.fhir.hosts import Hosts
 from cds_service.hooks.body import Patience, read_body
 from cds_service.hooks.cards import Renderer, make_renderer
+from cds_service.hooks.current import this_call
 from cds_service.hooks.discovery import SERVICES, Service, document
 from cds_service.hooks.errors import HookError, Problem
 from cds_service.hooks.feedback import read_feedback
@@ -95,7 +96,7 @@ def make_desk(settings: Settings, knowledge: Knowledge, clock: Callable[[], date
     wording = wording_of(settings)
     words = Words(knowledge, wording)
     render = make_renderer(knowledge, settings.ehr_profile, launch_url=launch, words=words)
-    patience = Patience(settings.body_seconds, settings.port)
+    patience = Patience(settings.body_seconds, settings.port, settings.max_body)
     client = Client(settings) if settings.fhir_deadline_ms else None
     return Desk(
         knowledge,
@@ -136,10 +137,11 @@ def make_blueprint(desk: Desk) -> Blueprint:
         body = read_body(desk.patience)
         service, expected = _service(service_id, desk)
         watch = Watch()
-        cards = answer(read_request(body, service.hook), expected, desk, g.facts, watch)
+        facts = this_call().facts
+        cards = answer(read_request(body, service.hook), expected, desk, facts, watch)
         response = Response(msgspec.json.encode({"cards": cards}), mimetype="application/json")
         watch.lap("render")
-        g.facts["phases"] = watch.phases
+        facts["phases"] = watch.phases
         return response
 
     @blueprint.get("/openapi.json")
@@ -153,11 +155,13 @@ def make_blueprint(desk: Desk) -> Blueprint:
         service, _ = _service(service_id, desk)
         entries = read_feedback(body)
         try:
-            new = keep(desk.store.engine, entries, client=g.client, service=service.id, now=desk.clock())
+            new = keep(desk.store.engine, entries, client=this_call().client, service=service.id, now=desk.clock())
         except DatabaseError as error:
             text = "the feedback could not be stored now and was not kept; send it again later"
             raise HookError(503, [Problem("transient", text)]) from error
-        g.facts.update(feedback=len(entries), new=new, outcomes=Counter(entry.outcome for entry in entries))
+        this_call().facts.update(
+            feedback=len(entries), new=new, outcomes=Counter(entry.outcome for entry in entries)
+        )
         return Response(b"{}", mimetype="application/json")
 
     return blueprint
@@ -168,8 +172,10 @@ def _service(service_id: str, desk: Desk) -> tuple[Service, tuple[Expected, ...]
     if service_id not in desk.services:
         raise HookError(404, [Problem("not-found", "no service of this id; GET /cds-services lists them")])
     service, expected = desk.services[service_id]
-    g.facts.update(service=service.id, hook=service.hook)
-    check_media(request.headers.get("Content-Type", ""), request.headers.get("Content-Encoding", ""))
+    here = this_call()
+    here.facts.update(service=service.id, hook=service.hook)
+    environ = here.request.environ
+    check_media(environ.get("CONTENT_TYPE", ""), environ.get("HTTP_CONTENT_ENCODING", ""))
     return service, expected
 
 
@@ -195,7 +201,7 @@ def answer(
     facts.update(_facts_of_evaluation(evaluation))
     watch.lap("judge")
     notes = Notes(desk.silent_all)
-    fresh_uuid = uuids().__next__
+    fresh_uuid = this_call().new_uuid
     cards = desk.render(evaluation, chart, fresh_uuid, notes.take)
     notes.unseen(evaluation, fresh_uuid)
     if desk.records:
@@ -234,7 +240,7 @@ def _past(patient: str, chart: Chart, desk: Desk, as_of: date) -> Past:
 def _patient(call: HookRequest, desk: Desk) -> str:
     """What stands for the patient in the records; '' while the key of the hashes cannot be read."""
     try:
-        return desk.store.patient(g.client, call.fhir_server, call.patient_id)
+        return desk.store.patient(this_call().client, call.fhir_server, call.patient_id)
     except DatabaseError:
         return ""
 
@@ -243,18 +249,19 @@ def _record(
     call: HookRequest, patient: str, chart: Chart, evaluation: Evaluation, notes: Notes, desk: Desk
 ) -> None:
     """Hand over what is kept of the call; it is written later, and no call waits for it."""
+    here = this_call()
     record = CallRecord(
-        id=g.facts["request"],
+        id=here.facts["request"],
         time=desk.clock(),
-        service=g.facts["service"],
+        service=here.facts["service"],
         hook=call.hook,
-        client=g.client,
+        client=here.client,
         patient=patient,
         knowledge=desk.knowledge.version,
-        ms=round((perf_counter() - g.began) * 1000, 2),
+        ms=round((perf_counter() - here.began) * 1000, 2),
         results=results(evaluation),
         gaps={gap.key: gap.kind for gap in chart.gaps},
-        unknown=tuple(o.rule for o in evaluation.outcomes if o.result == "unknown"),
+        unknown=tuple([o.rule for o in evaluation.outcomes if o.result == "unknown"]),
         cards=tuple(notes.cards),
         suggestions=tuple(notes.suggestions),
         day=evaluation.as_of,
@@ -264,15 +271,15 @@ def _record(
     if not patient:  # nothing could be told from it
         recorder.drop(1)
     if not (patient and recorder.put(record)):
-        g.facts["dropped"] = True
+        here.facts["dropped"] = True
     if desk.store.blind:
-        g.facts["blind"] = True
+        here.facts["blind"] = True
 
 
 def _facts_of_chart(chart: Chart) -> dict[str, Any]:
     return {
         "gaps": {gap.key: gap.kind for gap in chart.gaps},
-        "refused": dict(Counter(refused.reason for refused in chart.refused)),
+        "refused": dict(Counter([refused.reason for refused in chart.refused])),
     }
 
 
@@ -288,13 +295,11 @@ def _facts_of_evaluation(evaluation: Evaluation) -> dict[str, Any]:
     }
 
 
-def new_uuid() -> str:
-    """A random UUID (RFC 9562, version 4), as `uuid4` makes it, without the object around it."""
-    return next(uuids())
-
-
 def uuids() -> Iterator[str]:
-    """Random UUIDs; those of a call come of one draw, since asking the system costs as much as writing one."""
+    """Random UUIDs (RFC 9562, version 4), as `uuid4` makes them, without the objects around them.
+
+    Those of a call come of one draw, since asking the system costs as much as writing one.
+    """
     while True:
         digits = urandom(16 * UUIDS).hex()
         for at in range(0, len(digits), 32):

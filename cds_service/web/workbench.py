@@ -23,11 +23,12 @@ from typing import Annotated, Any, TypeVar
 from urllib.parse import urlsplit
 
 import msgspec
-from flask import Blueprint, Response, g, request
+from flask import Blueprint, Response, request
 
 from cds_service.feedback.entries import keep
 from cds_service.fhir.expected import Expected
 from cds_service.hooks.body import Patience, read_body
+from cds_service.hooks.current import this_call
 from cds_service.hooks.discovery import Service
 from cds_service.hooks.errors import HookError, Problem
 from cds_service.hooks.feedback import read_feedback
@@ -134,7 +135,7 @@ def make_blueprint(desk: Desk, settings: Settings, tools: Tools) -> Blueprint:
             raise HookError(400, [Problem("required", "sitting: missing", "sitting")])
         there = _desk_on(near(asked.as_of, today()), asked.sitting, desk, walks)
         entries = read_feedback(bytes(asked.request))
-        keep(there.store.engine, entries, client=g.client, service=service.id, now=there.clock())
+        keep(there.store.engine, entries, client=this_call().client, service=service.id, now=there.clock())
         return Response(b"{}", mimetype="application/json")
 
     @blueprint.post("/workbench/explain")
@@ -164,7 +165,7 @@ def _service_of(asked: _Call, desk: Desk) -> tuple[Service, tuple[Expected, ...]
     """The service that a call is for, and its data. Raises HookError (404)."""
     if asked.service not in desk.services:
         raise HookError(404, [Problem("not-found", "service: no service of this id", "service")])
-    g.facts["service"] = asked.service
+    this_call().facts["service"] = asked.service
     return desk.services[asked.service]
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import multiprocessing
 
 import pytest
-from flask import g
 
 from cds_service import cli
 from cds_service.app import create_app
 from cds_service.feedback.database import connect
 from cds_service.feedback.driver import Driver
+from cds_service.hooks.current import this_call
 from cds_service.security.openness import openness
 from cds_service.security.replay import Replays
 from cds_service.security.tokens import LEEWAY_SECONDS, LIFETIME_SECONDS
@@ -132,10 +132,10 @@ def test_report_only_takes_nobody_s_word_for_who_calls(serve, log_lines, reason)
     with service:
         said = token(HERE)
         assert ask(service, said).status_code == 200
-        assert g.client == "ehr"
+        assert this_call().client == "ehr"
         forged = f"{said.rpartition('.')[0]}.{'A' * 128}" if reason == "signature_wrong" else said
         assert ask(service, forged).status_code == 200
-        assert g.client == ""
+        assert this_call().client == ""
     assert (log_lines()[-1]["would_refuse"], log_lines()[-1]["client"]) == (reason, "ehr")
 
 
