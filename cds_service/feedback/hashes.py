@@ -6,6 +6,7 @@ docs/decisions/0018 tells what a patient's hash covers, and why.
 from __future__ import annotations
 
 import hmac
+from functools import lru_cache
 
 import msgspec
 
@@ -45,4 +46,12 @@ def _when(when: When | None) -> str:
 
 
 def _hash(key: bytes, parts: tuple[object, ...]) -> str:
-    return hmac.digest(key, msgspec.json.encode(parts), "sha256").hex()
+    mac = _keyed(key).copy()
+    mac.update(msgspec.json.encode(parts))
+    return mac.hexdigest()
+
+
+@lru_cache(maxsize=8)
+def _keyed(key: bytes) -> hmac.HMAC:
+    """What all hashes of a key begin with."""
+    return hmac.new(key, digestmod="sha256")
