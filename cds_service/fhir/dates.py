@@ -7,7 +7,9 @@ from datetime import UTC, date, datetime, timedelta, tzinfo
 
 from cds_service.chart import When
 
-_SEPARATORS = ("T", "t", " ")
+_SHAPES = frozenset({"--T", "--t", "-- "})
+"""What separates year, month, day and time."""
+_UNREAD = When(date.min, date.min)
 _YEAR, _MONTH, _DAY = 4, 7, 10
 
 
@@ -23,8 +25,8 @@ class Calendar:
         """The date that `text` names; None if it names none. Never raises."""
         if text is None:
             return None
-        found = self._read.get(text)
-        if found is None and text not in self._read:
+        found = self._read.get(text, _UNREAD)
+        if found is _UNREAD:
             found = self._read[text] = _parse(text, self._zone)
         return found
 
@@ -58,23 +60,32 @@ def _parse(text: str, zone: tzinfo) -> When | None:
 
 def _timed(text: str, zone: tzinfo) -> When | None:
     """A date with a time. Without an offset it stays on its calendar day."""
-    if text[10:11] not in _SEPARATORS or text[4] != "-" or text[7] != "-" or text[11:13] == "24":
+    if text[4:11:3] not in _SHAPES or text[11:13] == "24":
         return None
-    if text[16:19] == ":60":  # a leap second, which FHIR allows and Python does not
-        text = f"{text[:16]}:59{text[19:]}"
-    written = datetime.fromisoformat(text[:-1] + "Z" if text[-1] == "z" else text)
-    day = written.date()
+    try:
+        written = datetime.fromisoformat(text)
+    except ValueError:
+        written = datetime.fromisoformat(_as_python_writes(text))
     moment = written
     try:
         if written.tzinfo is None:
+            day = written.date()
             moment = written.replace(tzinfo=zone)
         else:
             day = written.astimezone(zone).date()
         if moment.tzinfo is not UTC:
             moment = moment.astimezone(UTC)  # moments of one zone compare fast, and always right
     except OverflowError:  # within a day of the first or the last date there is
+        day = written.date()
         moment = written.replace(tzinfo=UTC)
     return When(day, day, "time", moment, written.hour, written.minute)
+
+
+def _as_python_writes(text: str) -> str:
+    """Without a leap second and a small `z`, which FHIR allows and Python does not."""
+    if text[16:19] == ":60":
+        text = f"{text[:16]}:59{text[19:]}"
+    return text[:-1] + "Z" if text[-1] == "z" else text
 
 
 def add_days(day: date, days: int) -> date:

@@ -135,12 +135,12 @@ def number(raw: Raw) -> tuple[Decimal, str]:
     Raises UnreadableError if it is none, or beyond 40 digits or an exponent of 30: no laboratory writes such
     numbers, and calculating with them costs memory.
     """
-    text = str(raw, "ascii", "replace")
-    if len(text) > SHORT or "e" in text or "E" in text:
-        _check_size(text)
     try:
+        text = (b"" + raw).decode()
+        if len(text) > SHORT or "e" in text or "E" in text:
+            _check_size(text)
         return Decimal(text), text
-    except InvalidOperation:  # JSON, but no number
+    except (InvalidOperation, UnicodeDecodeError):  # JSON, but no number
         raise UnreadableError("not a number") from None
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
+from typing import Any
 
 import msgspec
 from msgspec import Raw
 
 from cds_service.chart import Patient, When, years_between
-from cds_service.fhir.decoding import NULL, UnreadableError, given, loosely, number
-from cds_service.fhir.resources import ABSENT, AgeRange, Component, Concept, Quantity, ReferenceRange
+from cds_service.fhir.decoding import UnreadableError, given, loosely, number
+from cds_service.fhir.resources import AgeRange, Component, Concept, Quantity, ReferenceRange
 from cds_service.fhir.scales import Known, Scale
 from cds_service.fhir.terms import Limits, Terms
 from cds_service.knowledge.systems import UCUM
@@ -36,16 +37,9 @@ _SIGNS = {"≤": "<=", "≥": ">="}
 _MOST_TEXT = 60
 
 
-class Value(msgspec.Struct, frozen=True, gc=False):
-    """A result as far as it can be compared: `value` in the marker's unit, else None and the `problem`."""
-
-    value: Decimal | None
-    comparator: str
-    reported: str
-    unit: str
-    problem: str
-    scale: Scale
-    inferred: bool = False
+Value = tuple[Decimal | None, Any, str, str, Any, bool, Scale]
+"""A result as far as it can be compared: value in the marker's unit (else None), comparator, value and unit as
+reported, why it cannot be compared ('' if it can), whether the unit was inferred, and the scale."""
 
 
 class Laboratory:
@@ -57,8 +51,10 @@ class Laboratory:
         self._patient = patient
         self._units: dict[tuple[str | None, str | None, str | None], str | None] = {}
         self._flags = terms.flags
+        self.usual_limits = terms.limits
+        """What `limits` finds for ranges that hold for everybody: by the key of the scale and the JSON."""
         self._ranges: dict[bytes, list[ReferenceRange]] = {}
-        self._limits: dict[tuple[bytes, str, str | None], Limits] = {}
+        self._limits: dict[bytes, Limits] = {}
 
     # -- value and unit ------------------------------------------------------------------------------
 
@@ -67,20 +63,24 @@ class Laboratory:
         quantity = part.value_quantity
         if quantity is None:
             return self._other(part, known)
-        scale = self._scale(quantity, known)
-        unit, raw = quantity.unit or quantity.code or "", quantity.value
-        if raw is ABSENT or raw == NULL:
-            return Value(None, "", "", unit, "no_value", scale)
-        value, text = number(raw)
+        code = quantity.code
+        # A UCUM unit is a spelling of itself: the most frequent ones need no look into the table of spellings.
+        scale = known.scales.get(code) if code and quantity.system == UCUM else None
+        if scale is None:
+            scale = known.scale(self._ucum(quantity))
+        unit = quantity.unit or code or ""
+        try:
+            value, text = number(quantity.value)
+        except UnreadableError:
+            if given(quantity.value):
+                raise
+            return None, "", "", unit, "no_value", False, scale
+        if quantity.comparator is None and scale.low <= value <= scale.high:  # `_judge` would say the same
+            return value, "", text, unit, "", False, scale
         comparator = quantity.comparator or ""
         if comparator and comparator not in COMPARATORS:
             comparator = "ad"
         return _judge(value, comparator, text, unit, scale, known)
-
-    def _scale(self, quantity: Quantity, known: Known) -> Scale:
-        code = quantity.code
-        scale = known.scales.get(code) if code and quantity.system == UCUM else None
-        return scale or known.scale(self._ucum(quantity))
 
     def _ucum(self, quantity: Quantity) -> str | None:
         key = (quantity.system, quantity.code, quantity.unit)
@@ -107,7 +107,7 @@ class Laboratory:
             reported = _words(loosely(part.value_codeable_concept, _CONCEPT))[:_MOST_TEXT]
         elif given(part.value_range) or given(part.value_ratio):
             problem = "range"
-        return Value(None, "", reported, "", "no_value" if scale.silent else problem, scale)
+        return None, "", reported, "", "no_value" if scale.silent else problem, False, scale
 
     def _from_text(self, text: str, known: Known) -> Value:
         """`<0.1`, `> 150`, `0.1 ng/mL`; anything else was done and cannot be compared."""
@@ -115,30 +115,31 @@ class Laboratory:
         match = _NUMBER_IN_TEXT.fullmatch(plain) if len(plain) <= _MOST_TEXT else None
         scale = known.scale(self._ucum(Quantity(unit=match[3] if match else None)))
         if match is None or (scale.ucum is None and not scale.silent):
-            return Value(None, "", plain[:_MOST_TEXT], "", "no_value" if scale.silent else "text", scale)
+            return None, "", plain[:_MOST_TEXT], "", "no_value" if scale.silent else "text", False, scale
         sign = match[1] or ""
         return _judge(Decimal(match[2]), _SIGNS.get(sign, sign), match[2], match[3], scale, known)
 
     # -- reference range and flag --------------------------------------------------------------------
 
-    def limits(self, raw: Raw, known: Known, ucum: str | None, when: When | None) -> Limits:
+    def limits(self, raw: Raw, known: Known, scale: Scale, when: When | None) -> Limits:
         """Low and high end for this patient in the marker's unit; None where there is none or two differ.
 
         A range for just this sex or age goes before one for everybody. An end without a unit of its own is in
-        the unit of the result, `ucum`.
+        the unit of the result, that of `scale`.
         """
-        key = (bytes(raw), known.marker.key, ucum)
-        found = self._terms.limits.get(key) or self._limits.get(key)
+        key = scale.key + raw
+        found = self.usual_limits.get(key) or self._limits.get(key)
         if found is None:
-            ranges = self._ranges_in(raw, key[0])
-            found = self._fitting(ranges, known, ucum, when)
+            ranges = self._ranges_in(raw)
+            found = self._fitting(ranges, known, scale.ucum, when)
             if len(ranges) == 1 and _is_plain(ranges[0]):
-                self._terms.limits.keep(key, found, len(key[0]))
+                self.usual_limits.keep(key, found, len(key))
             elif all(each.age is None for each in ranges):  # else it depends on the day of the sample
                 self._limits[key] = found
         return found
 
-    def _ranges_in(self, raw: Raw, key: bytes) -> list[ReferenceRange]:
+    def _ranges_in(self, raw: Raw) -> list[ReferenceRange]:
+        key = bytes(raw)
         ranges = self._ranges.get(key)
         if ranges is None:
             try:
@@ -168,7 +169,7 @@ class Laboratory:
     def _end(self, quantity: Quantity | None, known: Known, ucum: str | None) -> Decimal | None:
         if quantity is None or not given(quantity.value):
             return None
-        unit = self._scale(quantity, known).ucum
+        unit = known.scale(self._ucum(quantity)).ucum
         if unit == "":
             unit = ucum
         if unit is None or unit not in known.marker.factors:
@@ -181,7 +182,7 @@ class Laboratory:
 
     def flag(self, raw: Raw) -> str:
         """The laboratory's own judgement as a code, '' for none that is known."""
-        key = bytes(raw)
+        key = b"" + raw
         flag = self._flags.get(key)
         if flag is None:
             flag = _flag_of(raw, self._terms.knowledge.flags)
@@ -196,12 +197,12 @@ def _judge(value: Decimal, comparator: str, text: str, unit: str, scale: Scale, 
         scale, inferred = known.scale(guess), True
     reported = comparator + text if comparator else text
     if scale.problem:
-        return Value(None, comparator, reported, unit, scale.problem, scale)
+        return None, comparator, reported, unit, scale.problem, False, scale
     if scale.convert:
         value = to_canonical(marker, value, scale.ucum or "")
     if not plausible(marker, value):
-        return Value(None, comparator, reported, unit, "implausible", scale)
-    return Value(value, comparator, reported, unit, "", scale, inferred)
+        return None, comparator, reported, unit, "implausible", False, scale
+    return value, comparator, reported, unit, "", inferred, scale
 
 
 def _is_plain(each: ReferenceRange) -> bool:

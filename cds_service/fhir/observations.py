@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping
 from datetime import date
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 from msgspec import Raw
@@ -32,7 +32,7 @@ from cds_service.fhir.resources import (
     Reference,
 )
 from cds_service.fhir.scales import Known
-from cds_service.fhir.series import IGNORED, LONG_AGO, PENDING, Found, by_status, in_order
+from cds_service.fhir.series import IGNORED, LONG_AGO, PENDING, Taken, by_status, in_order
 from cds_service.knowledge.statuses import USABLE
 from cds_service.knowledge.systems import LOINC
 
@@ -43,17 +43,11 @@ _COMPONENTS = msgspec.json.Decoder(list[Component])
 _SUBJECT = msgspec.json.Decoder(Reference)
 _renamed = msgspec.structs.replace
 
+MOST_OWN = 4
+"""In how many ways a chart may write its patient as a subject and still be read the short way."""
 
-class Sample(msgspec.Struct, frozen=True, gc=False):
-    """What the results of one resource share."""
-
-    source: str
-    status: Any
-    when: When | None
-    problem: str
-    specimen: str
-    issued: str | None
-    meta: Raw
+Dated = tuple[When | None, Literal["", "undated", "future"]]
+"""When the sample was taken, if that can be told, and what is wrong with that ('' for nothing)."""
 
 
 class Observations:
@@ -63,12 +57,15 @@ class Observations:
         """`patient` decides which reference ranges fit."""
         self._reading = reading
         self._laboratory = Laboratory(reading.terms, patient)
-        self._read_date = reading.calendar.when
         self._latest = add_days(reading.as_of, 1)
         self._codes = reading.terms.codes
         self._panels_count = bool(reading.knowledge.switches["panel_counts_as_done"])
         self._subjects: dict[bytes, bool] = {}
-        self._found: dict[str, list[Found]] = defaultdict(list)
+        self._own: list[Raw] = []
+        """Subjects that are the patient, as they are written: mostly in one way, or a way for each server."""
+        self._dates: dict[str | None, Dated] = {}
+        """By `effectiveDateTime`: results of one sample share theirs."""
+        self._found: dict[str, list[Taken]] = defaultdict(list)
         self._pregnancy: list[tuple[tuple[Any, ...], bool, str]] = []
 
     def read(self, observation: Observation, _: Entry) -> Refused | None:
@@ -78,13 +75,14 @@ class Observations:
             observation.component is ABSENT
             and observation.has_member is ABSENT
             and observation.contained is ABSENT
-            and self._subjects.get(bytes(observation.subject))
+            and observation.subject in self._own
         ):
-            known = self._codes.get(bytes(observation.code))
+            known = self._codes.get(b"" + observation.code)  # `bytes` of a Raw takes twice as long
             if type(known) is Refused:
                 return _renamed(known, source=source)
             if type(known) is Known and observation.status in USABLE:
-                return self._keep(observation, known, self._sample(observation, source))
+                dated = self._dates.get(observation.effective_date_time) or self._dated(observation)
+                return self._keep(observation, known, source, observation.status, dated, observation)
         return self._carefully(observation, source)
 
     def report(self, report: DiagnosticReport, _: Entry) -> Refused | None:
@@ -124,7 +122,9 @@ class Observations:
             ):
                 return self._composed(observation, known, source)
             refused = by_status(observation.status, source, markers_of(known))
-            return refused or self._keep(observation, known, self._sample(observation, source))
+            if refused is not None:
+                return refused
+            return self._keep(observation, known, source, observation.status, self._dated(observation), observation)
         except UnreadableError:
             return unreadable(source, self.seen_markers(observation.code))
 
@@ -134,6 +134,8 @@ class Observations:
         if about is None:
             reference = loosely(subject, _SUBJECT) if given(subject) else None
             about = self._subjects[key] = self._reading.is_about_patient(reference)
+            if about and len(self._own) < MOST_OWN:
+                self._own.append(subject)
         return about
 
     def _composed(self, observation: Observation, known: Known | None, source: str) -> Refused | None:
@@ -146,8 +148,8 @@ class Observations:
             refused = by_status(observation.status, source, markers_of(each))
             if refused is not None:
                 return refused
-        sample = self._sample(observation, source)
-        kept = [self._keep(part, each, sample) for part, each in parts]
+        status, dated = observation.status, self._dated(observation)
+        kept = [self._keep(part, each, source, status, dated, observation) for part, each in parts]
         try:
             kept.extend(self._contained(observation, source) if contained else ())
         except UnreadableError:
@@ -204,53 +206,60 @@ class Observations:
 
     # -- one result ----------------------------------------------------------------------------------
 
-    def _keep(self, part: Component, known: Known, sample: Sample) -> Refused | None:
+    def _keep(
+        self, part: Component, known: Known, source: str, status: Any, dated: Dated, sample: Observation
+    ) -> Refused | None:
+        """Take one result; `sample` is the Observation that tells of its specimen, issue and update."""
         if part.data_absent_reason is not ABSENT and given(part.data_absent_reason):
             # With a value beside it the resource contradicts itself: neither is believed in silence.
             text, covers = "it says that there is no result", markers_of(known)
-            return Refused(sample.source, "not_performed", text, covers, tell=has_value(part))
+            return Refused(source, "not_performed", text, covers, tell=has_value(part))
         laboratory, marker = self._laboratory, known.marker.key
+        when, problem = dated
         try:
-            read = laboratory.value(part, known)
+            value, comparator, reported, unit, fault, inferred, scale = laboratory.value(part, known)
         except UnreadableError:
-            return Refused(sample.source, "unreadable", UNREADABLE, frozenset({marker}), tell=True)
-        scale = read.scale
+            return Refused(source, "unreadable", UNREADABLE, frozenset({marker}), tell=True)
         low = high = None
         if part.reference_range is not ABSENT:
-            low, high = laboratory.limits(part.reference_range, known, scale.ucum, sample.when)
-        problem: Any = sample.problem or read.problem
-        comparator: Any = read.comparator
+            raw = part.reference_range
+            usual = laboratory.usual_limits.get(scale.key + raw)
+            low, high = usual or laboratory.limits(raw, known, scale, when)
+        specimen = sample.specimen
         result = Measurement(  # by position: by name it takes seven times as long, and there are hundreds
             marker,
-            None if problem else read.value,
-            sample.when,
-            sample.status,
-            sample.source,
+            None if problem else value,
+            when,
+            status,
+            source,
             known.code.code,
             comparator,
-            read.reported,
-            read.unit,
-            problem,
-            read.inferred,
+            reported,
+            unit,
+            problem or fault,
+            inferred,
             high,
             low,
             "" if part.interpretation is ABSENT else laboratory.flag(part.interpretation),
             scale.traits,
-            sample.specimen,
+            "" if specimen is None else specimen.reference or "",
         )
-        self._found[marker].append(Found(result, sample.issued, sample.meta))
+        self._found[marker].append((result, sample))
         return None
 
-    def _sample(self, observation: Observation, source: str) -> Sample:
-        when = self._read_date(observation.effective_date_time) or self._when(observation)
-        problem = ""
+    def _dated(self, observation: Observation) -> Dated:
+        """The date of a result; one with a year alone is as good as none (4.1.2)."""
+        text = observation.effective_date_time
+        read = self._reading.calendar.when(text)
+        when = read or self._when(observation)
+        dated: Dated = (when, "")
         if when is None or when.precision == "year":
-            when, problem = None, "undated"
+            dated = (None, "undated")
         elif when.day > self._latest:
-            problem = "future"
-        specimen = observation.specimen
-        reference = (specimen.reference or "") if specimen is not None else ""
-        return Sample(source, observation.status, when, problem, reference, observation.issued, observation.meta)
+            dated = (when, "future")
+        if read is not None:
+            self._dates[text] = dated
+        return dated
 
     def _when(self, observation: Observation) -> When | None:
         """Date of collection, else of issue (4.1.2). A year alone is a date of collection, only a useless one."""
@@ -290,9 +299,9 @@ class Observations:
         refused = by_status(status, name, markers_of(parts[0][1]))
         if refused is not None:
             return [refused]
-        sample = self._sample(child if self._when(child) else parent, name)
-        sample = msgspec.structs.replace(sample, status=status)
-        return [self._keep(part, each, sample) for part, each in parts]
+        sample = child if self._when(child) else parent
+        dated = self._dated(sample)
+        return [self._keep(part, each, name, status, dated, sample) for part, each in parts]
 
     def _without_result(self, observation: Observation, source: str, known: Known | None) -> Refused | None:
         """A panel, a pregnancy status, or a code that is none of ours."""
@@ -327,11 +336,12 @@ class Observations:
         inside = given(observation.component) or given(observation.has_member)
         if (inside and not self._panels_count) or observation.status not in USABLE:
             return Refused(source, "panel", "its results stand in its members")
-        sample = self._sample(observation, source)
+        status: Any = observation.status
+        when, doubt = self._dated(observation)
+        problem: Any = doubt or "panel"
         for marker in sorted(markers):
-            problem: Any = sample.problem or "panel"
-            done = Measurement(marker, None, sample.when, sample.status, source, code, problem=problem)
-            self._found[marker].append(Found(done, sample.issued, sample.meta))
+            done = Measurement(marker, None, when, status, source, code, problem=problem)
+            self._found[marker].append((done, observation))
         return None
 
     def _pregnancy_status(

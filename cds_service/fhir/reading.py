@@ -122,7 +122,9 @@ class Reading:
 
 def source_of(name: str, id_: str | None) -> str:
     """How a resource is named to people: `Observation/123`."""
-    return f"{name}/{id_[:MOST_ID]}" if id_ else f"{name} (without id)"
+    if not id_:
+        return f"{name} (without id)"
+    return f"{name}/{id_}" if len(id_) <= MOST_ID else f"{name}/{id_[:MOST_ID]}"
 
 
 def unreadable(source: str, covers: frozenset[str] | None) -> Refused:

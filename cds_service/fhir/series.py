@@ -13,7 +13,7 @@ from cds_service.chart import Measurement, Phrase, Refused, When
 from cds_service.fhir.dates import Calendar
 from cds_service.fhir.decoding import given
 from cds_service.fhir.reading import Reading
-from cds_service.fhir.resources import Meta
+from cds_service.fhir.resources import Meta, Observation
 from cds_service.knowledge.statuses import USABLE
 from cds_service.knowledge.units import for_display
 
@@ -28,6 +28,10 @@ Moment = datetime | date
 Stamp = tuple[date, datetime]
 LONG_AGO = datetime.min.replace(tzinfo=UTC)
 NEVER: Stamp = (date.min, LONG_AGO)
+
+
+Taken = tuple[Measurement, Observation]
+"""A result, and the Observation that tells when it was issued and updated."""
 
 
 class Found(msgspec.Struct, frozen=True, gc=False):
@@ -47,26 +51,28 @@ def by_status(status: str | None, source: str, covers: frozenset[str]) -> Refuse
     return Refused(source, "no_status", "it has no known status", covers, tell=True)
 
 
-def in_order(found: Mapping[str, Sequence[Found]], reading: Reading) -> Mapping[str, tuple[Measurement, ...]]:
+def in_order(taken: Mapping[str, Sequence[Taken]], reading: Reading) -> Mapping[str, tuple[Measurement, ...]]:
     """Results by marker, markers in alphabetical order. Copies that were set aside are noted in `reading`."""
-    return {marker: _ordered(found[marker], reading) for marker in sorted(found)}
+    return {marker: _ordered(taken[marker], reading) for marker in sorted(taken)}
 
 
-def _ordered(found: Sequence[Found], reading: Reading) -> tuple[Measurement, ...]:
-    if not _is_ordered(found):
+def _ordered(taken: Sequence[Taken], reading: Reading) -> tuple[Measurement, ...]:
+    results = [result for result, _ in taken]
+    if not _is_ordered(results):
         calendar = reading.calendar
-        found = sorted(_one_a_sample(found, reading), key=lambda each: _recency(each, calendar), reverse=True)
-    return tuple([each.result for each in found])
+        found = _one_a_sample([Found(result, sample.issued, sample.meta) for result, sample in taken], reading)
+        results = [each.result for each in sorted(found, key=lambda each: _recency(each, calendar), reverse=True)]
+    return tuple(results)
 
 
-def _is_ordered(found: Sequence[Found]) -> bool:
+def _is_ordered(results: Sequence[Measurement]) -> bool:
     """True if each result is older than the one before it, as servers send them: nothing is left to decide."""
-    if len(found) == 1:
+    if len(results) == 1:
         return True
     after: When | None = None
-    for each in found:
-        when = each.result.when
-        if when is None or when.instant is None or each.result.problem == "panel":
+    for result in results:
+        when = result.when
+        if when is None or when.instant is None or result.problem == "panel":
             return False
         if after is not None and (when.instant >= after.instant or when.day > after.day):  # type: ignore[operator]
             return False

@@ -71,8 +71,8 @@ class Terms:
         self.codes = Memory[bytes, Known | Refused]()
         """By the JSON of a `code`: the result code in it, or why results of it are not read. Laboratories write
         theirs in the same way each time."""
-        self.limits = Memory[tuple[bytes, str, str | None], Limits]()
-        """Reference ranges that hold for everybody, by their JSON, marker and unit of the result."""
+        self.limits = Memory[bytes, Limits]()
+        """Reference ranges that hold for everybody, by the key of the result's scale and their JSON."""
         self.flags = Memory[bytes, str]()
         """The laboratory's own judgement by its JSON."""
         self.recognised = Memory[tuple[object, ...], Any]()
