@@ -13,7 +13,6 @@ from cds_service.fhir.decoding import UnreadableError, given, loosely
 from cds_service.fhir.medications import other_patient
 from cds_service.fhir.reading import NOTHING, Entry, Reading, source_of
 from cds_service.fhir.resources import Coding, Concept
-from cds_service.fhir.terms import fold
 from cds_service.knowledge.statuses import DONE, PAST, RULED_OUT
 
 CONDITIONS = frozenset({"conditions"})
@@ -157,15 +156,16 @@ class Conditions:
 
     def _named(self, concept: Concept | None, counts: bool) -> tuple[frozenset[str], frozenset[str]]:
         """Concepts that the words name, and those of which they say that it was taken out or not done."""
-        named: set[str] = set()
-        undone: set[str] = set()
-        for text in _texts(concept):
-            folded = fold(text)
-            for known in self._reading.terms.named:
-                if known.words_count is counts and known.words and known.words.search(folded):
-                    gone = known.undone is not None and known.undone.search(folded) is not None
-                    (undone if gone else named).add(known.key)
-        return frozenset(named - undone), frozenset(undone)
+        terms = self._reading.terms
+        named = undone = NOTHING
+        displays = {coding.display for coding in _codings(concept) if coding.display}
+        for display in displays:
+            words = terms.words_of_display(display, counts)
+            named, undone = named | words.named, undone | words.undone
+        if concept is not None and concept.text and concept.text not in displays:
+            words = terms.words_of(concept.text, counts)
+            named, undone = named | words.named, undone | words.undone
+        return named - undone, undone
 
     def _named_only(self, source: str, concept: Concept | None, tell: bool) -> Refused:
         """What has no code of ours: told where its words name something that a rule asks for."""
@@ -209,12 +209,6 @@ class Conditions:
 
 def _codings(concept: Concept | None) -> Sequence[Coding]:
     return (concept.coding if concept is not None else None) or ()
-
-
-def _texts(concept: Concept | None) -> list[str]:
-    """Everything that people wrote for a concept."""
-    written = [concept.text if concept is not None else None, *[coding.display for coding in _codings(concept)]]
-    return [text for text in written if text]
 
 
 def _is_coded(concept: Concept | None) -> bool:

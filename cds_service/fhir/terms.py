@@ -57,6 +57,13 @@ class Match(NamedTuple):
     past: bool
 
 
+class Words(NamedTuple):
+    """Concepts that the words of a diagnosis or procedure name, and those that they say are gone or not done."""
+
+    named: frozenset[str]
+    undone: frozenset[str]
+
+
 _NOT_LOOKED_UP = Match(frozenset(), past=False)
 
 
@@ -79,12 +86,14 @@ class Terms:
         """What a drug is, by its codes and names: a formulary has a few thousand."""
         self._diagnoses = Memory[tuple[str | None, str], Match | None]()
         """Concepts by code system and code of a diagnosis, also of those that belong to none."""
+        self.words = Memory[tuple[str, bool], Words]()
+        """By the display of a code. What people write in their own words is a patient's: it is not remembered."""
         self.orderables = _orderables(knowledge)
         self._atc = dict(knowledge.atc)
         self._icd = _prefixes(knowledge)
         self._longest = max(map(len, self._icd), default=0)
         self._snomed = _snomed(knowledge)
-        self.named = [concept for concept in knowledge.concepts.values() if concept.words]
+        self._named = [concept for concept in knowledge.concepts.values() if concept.words]
         """Concepts that words name, too."""
         pregnancy = knowledge.concepts.get(PREGNANCY)
         self.pregnancy = {} if pregnancy is None else pregnancy.observations
@@ -128,6 +137,25 @@ class Terms:
                     hits[concept] = hits.get(concept, False) or role == "past"
         found = {concept: past for concept, past in hits.items() if concept not in excluded}
         return Match(frozenset(found), all(found.values())) if found else None
+
+    def words_of_display(self, display: str, counts: bool) -> Words:
+        """What the display of a code names."""
+        found = self.words.get((display, counts))
+        if found is None:
+            found = self.words_of(display, counts)
+            self.words.keep((display, counts), found, len(display))
+        return found
+
+    def words_of(self, text: str, counts: bool) -> Words:
+        """What a text names, of the concepts for which words count as a code does, or of those for which not."""
+        folded = fold(text)
+        named: set[str] = set()
+        undone: set[str] = set()
+        for concept in self._named:
+            if concept.words_count is counts and concept.words and concept.words.search(folded):
+                gone = concept.undone is not None and concept.undone.search(folded) is not None
+                (undone if gone else named).add(concept.key)
+        return Words(frozenset(named - undone), frozenset(undone))
 
     def may_name_drug(self, text: str) -> bool:
         """False if no free-text pattern can match: most drugs of a chart end here."""

@@ -7,7 +7,7 @@ from datetime import date
 import msgspec
 import pytest
 
-from cds_service.fhir.terms import Match, Terms
+from cds_service.fhir.terms import Match, Terms, terms_of
 
 SNOMED = "http://snomed.info/sct"
 CLINICAL = "http://terminology.hl7.org/CodeSystem/condition-clinical"
@@ -310,6 +310,28 @@ def test_an_intrauterine_device_counts_by_its_name(read, words):
 @pytest.mark.parametrize("words", ["Insertion of copper IUD", "Mirena declined", "levonorgestrel 1.5 mg tablet"])
 def test_another_device_is_none(read, words):
     assert not read(procedures=[procedure(code={"text": words})]).procedures
+
+
+@pytest.mark.parametrize("first", ["procedures", "conditions"])
+def test_what_a_display_names_is_remembered_apart_for_words_that_count(read, ehr, knowledge, first):
+    terms_of(knowledge).words.clear()
+    code = {"coding": [{"system": CPT, "code": "58300", "display": "Insertion of Mirena"}]}
+    read(**{first: [procedure(code=code) if first == "procedures" else ehr.condition(code=code)]})
+    for _ in range(2):
+        chart = read(procedures=[procedure(code=code)], conditions=[ehr.condition(code=code)])
+        assert [p.concepts for p in chart.procedures] == [{"progestogen_iud"}]
+        assert [(r.source, r.reason) for r in chart.refused] == [("Condition/c", "unknown_code")]
+
+
+def test_what_people_write_themselves_is_not_remembered(read, knowledge):
+    words = terms_of(knowledge).words
+    words.clear()
+    code = {
+        "coding": [{"system": CPT, "code": "58571", "display": "Hysterectomy"}],
+        "text": "hysterectomy, as she asked",
+    }
+    read(procedures=[procedure(code=code)])
+    assert {text for text, _ in words} == {"Hysterectomy"}
 
 
 def iud(words, on, id_):
