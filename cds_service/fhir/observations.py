@@ -10,13 +10,12 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping
 from datetime import date
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 from msgspec import Raw
 
-from cds_service.chart import Measurement, Patient, Refused, When
-from cds_service.fhir.dates import add_days
+from cds_service.chart import Measurement, Patient, Refused
 from cds_service.fhir.decoding import UnreadableError, decode, given, head_of, loosely, members
 from cds_service.fhir.laboratory import Laboratory, has_value
 from cds_service.fhir.medications import other_patient
@@ -31,6 +30,7 @@ from cds_service.fhir.resources import (
     Observation,
     Reference,
 )
+from cds_service.fhir.sampling import Dated, Sampling
 from cds_service.fhir.scales import Known
 from cds_service.fhir.series import IGNORED, LONG_AGO, PENDING, Taken, by_status, in_order
 from cds_service.knowledge.statuses import USABLE
@@ -46,9 +46,6 @@ _renamed = msgspec.structs.replace
 MOST_OWN = 4
 """In how many ways a chart may write its patient as a subject and still be read the short way."""
 
-Dated = tuple[When | None, Literal["", "undated", "future"]]
-"""When the sample was taken, if that can be told, and what is wrong with that ('' for nothing)."""
-
 
 class Observations:
     """Collects the results of one chart. What many results have in common is looked at once."""
@@ -57,14 +54,13 @@ class Observations:
         """`patient` decides which reference ranges fit."""
         self._reading = reading
         self._laboratory = Laboratory(reading.terms, patient)
-        self._latest = add_days(reading.as_of, 1)
+        self._sampling = Sampling(reading.calendar, reading.as_of)
+        self._dates = self._sampling.seen
         self._codes = reading.terms.codes
         self._panels_count = bool(reading.knowledge.switches["panel_counts_as_done"])
         self._subjects: dict[bytes, bool] = {}
         self._own: list[Raw] = []
         """Subjects that are the patient, as they are written: mostly in one way, or a way for each server."""
-        self._dates: dict[str | None, Dated] = {}
-        """By `effectiveDateTime`: results of one sample share theirs."""
         self._found: dict[str, list[Taken]] = defaultdict(list)
         self._pregnancy: list[tuple[tuple[Any, ...], bool, str]] = []
 
@@ -81,7 +77,7 @@ class Observations:
             if type(known) is Refused:
                 return _renamed(known, source=source)
             if type(known) is Known and observation.status in USABLE:
-                dated = self._dates.get(observation.effective_date_time) or self._dated(observation)
+                dated = self._dates.get(observation.effective_date_time) or self._sampling.dated(observation)
                 return self._keep(observation, known, source, observation.status, dated, observation)
         return self._carefully(observation, source)
 
@@ -124,7 +120,8 @@ class Observations:
             refused = by_status(observation.status, source, markers_of(known))
             if refused is not None:
                 return refused
-            return self._keep(observation, known, source, observation.status, self._dated(observation), observation)
+            dated = self._sampling.dated(observation)
+            return self._keep(observation, known, source, observation.status, dated, observation)
         except UnreadableError:
             return unreadable(source, self.seen_markers(observation.code))
 
@@ -148,7 +145,7 @@ class Observations:
             refused = by_status(observation.status, source, markers_of(each))
             if refused is not None:
                 return refused
-        status, dated = observation.status, self._dated(observation)
+        status, dated = observation.status, self._sampling.dated(observation)
         kept = [self._keep(part, each, source, status, dated, observation) for part, each in parts]
         try:
             kept.extend(self._contained(observation, source) if contained else ())
@@ -247,34 +244,6 @@ class Observations:
         self._found[marker].append((result, sample))
         return None
 
-    def _dated(self, observation: Observation) -> Dated:
-        """The date of a result; one with a year alone is as good as none (4.1.2)."""
-        text = observation.effective_date_time
-        read = self._reading.calendar.when(text)
-        when = read or self._when(observation)
-        dated: Dated = (when, "")
-        if when is None or when.precision == "year":
-            dated = (None, "undated")
-        elif when.day > self._latest:
-            dated = (when, "future")
-        if read is not None:
-            self._dates[text] = dated
-        return dated
-
-    def _when(self, observation: Observation) -> When | None:
-        """Date of collection, else of issue (4.1.2). A year alone is a date of collection, only a useless one."""
-        read = self._reading.calendar.when
-        when = read(observation.effective_date_time)
-        if when is not None:
-            return when
-        period = observation.effective_period
-        if period is not None:
-            when = read(period.end) or read(period.start)
-        when = when or read(observation.effective_instant)
-        if when is None and (when := read(observation.issued)) is not None:
-            when = msgspec.structs.replace(when, issued=True)
-        return when
-
     # -- what is no single result --------------------------------------------------------------------
 
     def _contained(self, parent: Observation, source: str) -> list[Refused | None]:
@@ -299,8 +268,8 @@ class Observations:
         refused = by_status(status, name, markers_of(parts[0][1]))
         if refused is not None:
             return [refused]
-        sample = child if self._when(child) else parent
-        dated = self._dated(sample)
+        sample = child if self._sampling.when(child) else parent
+        dated = self._sampling.dated(sample)
         return [self._keep(part, each, name, status, dated, sample) for part, each in parts]
 
     def _without_result(self, observation: Observation, source: str, known: Known | None) -> Refused | None:
@@ -337,7 +306,7 @@ class Observations:
         if (inside and not self._panels_count) or observation.status not in USABLE:
             return Refused(source, "panel", "its results stand in its members")
         status: Any = observation.status
-        when, doubt = self._dated(observation)
+        when, doubt = self._sampling.dated(observation)
         problem: Any = doubt or "panel"
         for marker in sorted(markers):
             done = Measurement(marker, None, when, status, source, code, problem=problem)
@@ -350,8 +319,8 @@ class Observations:
         if observation.status not in USABLE:
             tell = observation.status not in IGNORED | PENDING
             return Refused(source, "status", "its status says that it does not hold", tell=tell)
-        when = self._when(observation)
-        if when is not None and when.day > self._latest:
+        when = self._sampling.when(observation)
+        if when is not None and when.day > self._sampling.latest:
             return Refused(source, "future", "it is dated in the future")
         raw = observation.value_codeable_concept
         value = loosely(raw, _VALUE) if given(raw) else Concept()
