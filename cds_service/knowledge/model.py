@@ -216,10 +216,9 @@ class Change(msgspec.Struct, frozen=True):
     """Id of the rule that is changed, '' for everything else."""
 
 
-class Knowledge(msgspec.Struct, frozen=True):
-    """All of it."""
+class Terms(msgspec.Struct, frozen=True):
+    """The terminology: everything but protocols and rules."""
 
-    version: str
     markers: Mapping[str, Marker]
     codes: Mapping[tuple[str, str], Code]
     """(system, code) -> Code; LOINC and the site's local codes."""
@@ -256,17 +255,23 @@ class Knowledge(msgspec.Struct, frozen=True):
     reasons: Mapping[str, Reason]
     switches: Mapping[str, Any]
     """Key -> default value; `switch_specs` tells type and allowed values."""
+    switch_specs: Mapping[str, Switch]
+    presets: Mapping[str, Mapping[str, Mapping[str, Any]]]
+    """Switch -> profile that it names -> switches that this profile sets (profiles.yaml)."""
+    code_system: str
+    """System of the rule ids in card topics."""
+    reason_system: str
+    """System of the override reasons that are the project's own."""
+    days_without_reason: int
+    """Days for which a card stays away that was set aside without a reason."""
+
+
+class Knowledge(Terms, frozen=True):
+    """All of it, with what a site adds and changes."""
+
+    version: str
     protocols: tuple[Protocol, ...]
     rules: tuple[Rule, ...]
-    switch_specs: Mapping[str, Switch] = {}
-    presets: Mapping[str, Mapping[str, Mapping[str, Any]]] = {}
-    """Switch -> profile that it names -> switches that this profile sets (profiles.yaml)."""
-    code_system: str = ""
-    """System of the rule ids in card topics."""
-    reason_system: str = ""
-    """System of the override reasons that are the project's own."""
-    days_without_reason: int = 0
-    """Days for which a card stays away that was set aside without a reason."""
     local_drugs: Mapping[tuple[str, str], Product] = {}
     """(system, code) -> Product, of the site's own drug codes in systems other than RxNorm and ATC."""
     voice: Voice = Voice()

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cds_service.knowledge.model import (
     Item,
@@ -19,6 +19,7 @@ from cds_service.knowledge.model import (
     Row,
     Rule,
     Schedule,
+    Terms,
     Variant,
     Window,
     Wording,
@@ -26,9 +27,6 @@ from cds_service.knowledge.model import (
 from cds_service.knowledge.needs import named
 from cds_service.knowledge.vocabulary import Evidence
 from cds_service.knowledge.yaml_file import Document, Problem, read
-
-if TYPE_CHECKING:
-    from cds_service.knowledge.terminology import Terms
 
 COMMON = frozenset(
     [

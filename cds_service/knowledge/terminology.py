@@ -11,12 +11,9 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
-from cds_service.chart import Form, Sex
 from cds_service.knowledge import drugs
 from cds_service.knowledge.checks import find_problems
-from cds_service.knowledge.expression import Expression
+from cds_service.knowledge.model import Terms
 from cds_service.knowledge.systems import LOINC, SNOMED
 from cds_service.knowledge.units import normalise_unit
 from cds_service.knowledge.vocabulary import (
@@ -25,13 +22,11 @@ from cds_service.knowledge.vocabulary import (
     InferUnit,
     Marker,
     Panel,
-    Pattern,
     Product,
     Reason,
     Source,
     Switch,
     Test,
-    TherapyClass,
 )
 from cds_service.knowledge.yaml_file import Problem, read
 
@@ -50,39 +45,6 @@ FILES = (
     "profiles",
     "project",
 )
-
-
-class Terms(msgspec.Struct, frozen=True):
-    """The terminology half of `Knowledge`; fields as there."""
-
-    markers: Mapping[str, Marker]
-    codes: Mapping[tuple[str, str], Code]
-    panels: Mapping[tuple[str, str], Panel]
-    denied: Mapping[str, str]
-    spellings: Mapping[str, str]
-    time_units: Mapping[str, int]
-    flags: tuple[str, ...]
-    alarms: frozenset[str]
-    tests: Mapping[str, Test]
-    therapies: Mapping[str, TherapyClass]
-    products: Mapping[str, Product]
-    atc: tuple[tuple[str, Product], ...]
-    patterns: tuple[Pattern, ...]
-    routes: Mapping[tuple[str, str], Form]
-    route_words: tuple[tuple[Expression, Form], ...]
-    dosage_words: tuple[tuple[Expression, Form], ...]
-    lasts: Mapping[tuple[str, Form], int]
-    may_last: Mapping[Form, int]
-    concepts: Mapping[str, Concept]
-    gender_identities: Mapping[tuple[str, str], Sex]
-    sources: Mapping[str, Source]
-    reasons: Mapping[str, Reason]
-    switches: Mapping[str, Any]
-    switch_specs: Mapping[str, Switch]
-    presets: Mapping[str, Mapping[str, Mapping[str, Any]]]
-    code_system: str
-    reason_system: str
-    days_without_reason: int
 
 
 def compile_terms(folder: Path, problems: list[Problem]) -> Terms | None:

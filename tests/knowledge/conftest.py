@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from cds_service.knowledge import loader
-from cds_service.knowledge.terminology import Terms, compile_terms
+from cds_service.knowledge.model import Terms
+from cds_service.knowledge.terminology import compile_terms
 from cds_service.knowledge.yaml_file import Problem
 
 FOLDER = Path(loader.__file__).parent

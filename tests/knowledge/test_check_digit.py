@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cds_service.knowledge.checks import check_digit_holds
-from cds_service.knowledge.terminology import Terms
+from cds_service.knowledge.model import Terms
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@ from __future__ import annotations
 from decimal import Decimal
 from urllib.parse import urlsplit
 
-from cds_service.knowledge.terminology import Terms
+from cds_service.knowledge.model import Terms
 
 
 def test_default_configuration(terms: Terms) -> None:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from cds_service.knowledge.terminology import Terms
+from cds_service.knowledge.model import Terms
 
 
 def concepts_of(terms: Terms, icd10: str) -> set[str]:

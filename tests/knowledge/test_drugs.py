@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from cds_service.knowledge.terminology import Terms
+from cds_service.knowledge.model import Terms
 from cds_service.knowledge.vocabulary import AgentHint, Product
 
 

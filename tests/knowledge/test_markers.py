@@ -4,7 +4,7 @@ from decimal import Decimal
 
 import pytest
 
-from cds_service.knowledge.terminology import Terms
+from cds_service.knowledge.model import Terms
 
 LOINC = "http://loinc.org"
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cds_service.knowledge.model import Terms
 from cds_service.knowledge.systems import UCUM
-from cds_service.knowledge.terminology import Terms
 from cds_service.knowledge.units import (
     LONGEST_UNIT,
     display_text,
