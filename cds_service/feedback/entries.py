@@ -91,8 +91,13 @@ def insert_new(connection: Connection, table: Table, rows: list[dict[str, Any]])
     """Insert the rows whose key is not there yet; for one row, 1 if it was inserted."""
     if not rows:
         return 0
-    insert = _insert_of(connection.dialect.name)(table).on_conflict_do_nothing()
+    insert = new_only(table, connection.dialect.name)
     return connection.execute(insert, rows if len(rows) > 1 else rows[0]).rowcount
+
+
+def new_only(table: Table, dialect: str) -> Any:
+    """The INSERT of a database by name, of rows whose key is not there yet."""
+    return _insert_of(dialect)(table).on_conflict_do_nothing()
 
 
 @cache
