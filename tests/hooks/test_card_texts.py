@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from cds_service.chart import Gap
+from cds_service.chart import Gap, When
 from cds_service.knowledge.model import Knowledge
 from cds_service.rules.outcome import Evaluation
 from tests.hooks.tour import SIGN, Stop, numbered, renderer, result
@@ -227,6 +227,24 @@ def test_a_recorded_infarction_may_be_older(knowledge: Knowledge) -> None:
         "Myocardial infarction (recorded 2026-11-15, onset unknown): perhaps within 6 months, "
         "review before testosterone"
     )
+
+
+@pytest.mark.parametrize(
+    ("onset", "said"),
+    [
+        (When(date(2026, 1, 1), date(2026, 12, 31), "year"), "of 2026: perhaps within"),
+        (When(date(2026, 1, 1), date(2026, 10, 1), "period"), "of 2026-01-01 – 2026-10-01: perhaps within"),
+        (month(date(2026, 10, 1)), "of 2026-10: within"),
+    ],
+)
+def test_an_infarction_of_some_day_of_a_longer_time_may_be_older(
+    onset: When, said: str, knowledge: Knowledge
+) -> None:
+    card = card_of(
+        Stop("", chart(conditions=[condition("mi", onset=onset)], drafts=[draft()]), SIGN), "C-T-5", knowledge
+    )
+    assert card["summary"] == f"Myocardial infarction {said} 6 months, review before testosterone"
+    assert "the date of onset is uncertain" in card["detail"]
 
 
 def test_the_months_are_those_that_the_site_has_chosen(knowledge: Knowledge) -> None:

@@ -208,6 +208,8 @@ def test_untreated_sleep_apnoea(knowledge, parts, word):
         (month(date(2026, 4, 1)), "fine", None),
         (When(date(2026, 1, 1), date(2026, 12, 31), "year"), "finding", "onset_partial"),
         (When(date(2025, 1, 1), date(2025, 12, 31), "year"), "fine", None),
+        (When(date(2020, 1, 1), date(2026, 5, 23), "period"), "finding", "onset_partial"),
+        (When(date(2020, 1, 1), date(2026, 5, 22), "period"), "fine", None),
     ],
 )
 @pytest.mark.parametrize("concept", ["mi", "stroke"])
