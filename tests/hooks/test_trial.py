@@ -157,5 +157,5 @@ def test_config_check_tries_the_words_out(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_a_site_without_a_folder_tries_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cds_service.app.try_out", lambda *_: pytest.fail("tried"))
+    monkeypatch.setattr("cds_service.hooks.trial.try_out", lambda *_: pytest.fail("tried"))
     assert examined(Settings(), TODAY)[2] == []
