@@ -16,7 +16,7 @@ class Call(msgspec.Struct):
     began: float
     """On the clock of `time.perf_counter`."""
     new_uuid: Callable[[], str]
-    """Gives a random UUID (RFC 9562, version 4)."""
+    """Gives another UUID each time."""
     facts: dict[str, Any]
     """What the log and the metrics are told."""
     client: str = ""

@@ -189,6 +189,8 @@ def require_enough(chart: Chart, expected: Iterable[Expected], hook: str) -> Non
     With one usable key there is an answer: what the others should have brought is told as unknown.
     """
     failed = {gap.key: gap.kind for gap in chart.gaps if gap.kind in _FAILED}
+    if not failed:
+        return
     keys = [item.key for item in expected]
     needs_data = hook == "patient-view" or bool(chart.drafts)
     if not needs_data or not failed.keys() >= set(keys) or _holds_data(chart):

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 
 from cds_service.feedback.records import Suggested, Told
 from cds_service.hooks.cards import Card
 from cds_service.hooks.suggestions import JSON, tests_of
 from cds_service.knowledge.model import Rule
-from cds_service.rules.outcome import Evaluation, Finding
+from cds_service.rules.outcome import Evaluation, Finding, Result
 from cds_service.rules.snooze import grounds
+
+FOUND: tuple[Result, ...] = ("finding", "suppressed", "snoozed", "silent")
+"""Results of a rule that has found something."""
 
 
 class Notes:
@@ -54,12 +58,11 @@ def _told(
 
 def results(evaluation: Evaluation) -> dict[str, int]:
     """How many rules ended how."""
-    ended = ["findings" if outcome.finding else outcome.result for outcome in evaluation.outcomes]
-    failed = [True for outcome in evaluation.outcomes if outcome.failed]
+    ended = Counter([outcome.result for outcome in evaluation.outcomes])
     return {
-        "findings": ended.count("findings"),
-        "fine": ended.count("fine"),
-        "unknown": ended.count("unknown"),
-        "not_applicable": ended.count("not applicable"),
-        "failed": len(failed),
+        "findings": sum([ended[result] for result in FOUND]),
+        "fine": ended["fine"],
+        "unknown": ended["unknown"],
+        "not_applicable": ended["not applicable"],
+        "failed": len([True for outcome in evaluation.outcomes if outcome.failed]),
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import time
 from datetime import UTC, datetime
 from uuid import RFC_4122, UUID
 
@@ -476,12 +477,14 @@ def test_health_is_not_logged(client, knowledge, log):
     assert log.getvalue() == ""
 
 
-def test_uuids_are_random_and_of_version_4():
-    """RFC 9562, 5.4; more of them than come of one draw."""
-    some = routes.uuids()
+def test_uuids_begin_with_the_time_and_are_random_otherwise():
+    """RFC 9562, 5.7 (version 7); more of them than come of one draw."""
+    some, before = routes.uuids(), time.time_ns() // 1_000_000
     found = [UUID(next(some)) for _ in range(3 * routes.UUIDS)]
-    assert {(one.version, one.variant) for one in found} == {(4, RFC_4122)}
+    after = time.time_ns() // 1_000_000
+    assert {(one.version, one.variant) for one in found} == {(7, RFC_4122)}
     assert len({str(one) for one in found}) == len(found)
     bits = [int.from_bytes(one.bytes) for one in found]
-    varying = sum(len({bit >> place & 1 for bit in bits}) == 2 for place in range(128))
-    assert varying == 128 - 6
+    assert all(before <= bit >> 80 <= after for bit in bits)
+    varying = sum(len({bit >> place & 1 for bit in bits}) == 2 for place in range(80))
+    assert varying == 80 - 6
