@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import date
+from decimal import Decimal
 from itertools import product
 from typing import Any
 
@@ -24,6 +25,7 @@ from tests.rules.conftest import (
     on_testosterone,
     order,
     procedure,
+    supply,
     switched,
     when,
     with_site_codes,
@@ -253,6 +255,17 @@ def test_the_weekly_dose(knowledge, given, answer):
     assert ask(knowledge, tree, therapies=[course(supplies=[Supply(**given)])]).holds is answer
     anything = {"weekly_dose": {"key": "TESTOSTERONE", "form": ["injection", "topical"]}}
     assert ask(knowledge, anything, drafts=[draft(form=given["form"])]).holds is YES
+
+
+@pytest.mark.parametrize(("milligrams", "answer"), [("50", OPEN), ("49", NO), (None, NO)])
+def test_a_weekly_dose_in_an_unknown_form_is_open_where_it_is_enough(knowledge, milligrams, answer):
+    tree = {"weekly_dose": {"key": "TESTOSTERONE", "form": "injection", "mg_per_week": "50"}}
+    dose = milligrams and Decimal(milligrams)
+    doubt = Doubt("route_unknown", "medications", {"name": "testosterone cypionate"})
+    wanted = Truth(answer, (), (doubt,) if answer is OPEN else ())
+    assert ask(knowledge, tree, drafts=[draft(form="unknown", weekly_mg=dose)]) == wanted
+    taken = supply("unknown", weekly_mg=dose)
+    assert ask(knowledge, tree, therapies=[course(supplies=[taken])]) == wanted
 
 
 # -- conditions and procedures -----------------------------------------------------------------------
