@@ -25,6 +25,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable
 from fnmatch import fnmatchcase
 from functools import wraps
+from itertools import pairwise
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -154,7 +155,8 @@ class Mutants:
         for number in range(len(self.items) + len(self.cases)):
             forget()
             with Reach() as reach:
-                passes = self._passes(number, number + 1) if self._is_test(number) else self._case(number).settle()
+                following = number + 1 if self._is_test(number + 1) else number
+                passes = self._passes(number, following) if self._is_test(number) else self._case(number).settle()
             if not passes:
                 raise click.ClickException(f"{self._name(number)} fails without any change")
             for line in reach.lines:
@@ -170,11 +172,10 @@ class Mutants:
         return self.items[number].nodeid if self._is_test(number) else self._case(number).name
 
     def _passes(self, number: int, following: int) -> bool:
-        """One test or case; the fixtures that a following test shares with it stay."""
+        """One test or case; the fixtures that the following test shares with it stay."""
         if not self._is_test(number):
             return self._case(number).holds()
-        after = self.items[following if self._is_test(following) else 0]
-        reports = runtestprotocol(self.items[number], nextitem=after, log=False)
+        reports = runtestprotocol(self.items[number], nextitem=self.items[following], log=False)
         return not any(report.failed for report in reports)
 
     def _order(self, name: str) -> list[int]:
@@ -217,14 +218,15 @@ class Mutants:
         active[mangled_name_from_mutant_name(name)] = name.rpartition(".")[2]
         if name.split(".")[-2] in KEPT:
             forget()
-        end, verdict, ran = time.monotonic() + self.seconds, (SURVIVED, -1), 0
+        # Cases may stand between two tests: what the first leaves set up must be what the second can begin with.
+        following = dict(pairwise(number for number in order if self._is_test(number)))
+        end, verdict = time.monotonic() + self.seconds, (SURVIVED, -1, 0)
         for ran, number in enumerate(order, 1):
-            if not self._passes(number, order[ran % len(order)]):
-                verdict = (KILLED, number)
+            passes = self._passes(number, following.get(number, number))
+            verdict = (SURVIVED, -1, ran) if passes else (KILLED, number, ran)
+            if not passes or time.monotonic() > end:
                 break
-            if time.monotonic() > end:
-                break
-        os.write(writing, json.dumps([*verdict, ran]).encode())
+        os.write(writing, json.dumps(verdict).encode())
         os._exit(0)
 
     def _note(self, name: str, reach: int, how: int, number: int, ran: int) -> None:
