@@ -155,7 +155,7 @@ class Mutants:
         for number in range(len(self.items) + len(self.cases)):
             forget()
             with Reach() as reach:
-                following = number + 1 if self._is_test(number + 1) else number
+                following = number + 1 if self._is_test(number + 1) else 0
                 passes = self._passes(number, following) if self._is_test(number) else self._case(number).settle()
             if not passes:
                 raise click.ClickException(f"{self._name(number)} fails without any change")

@@ -7,7 +7,8 @@ from decimal import Decimal
 import msgspec
 import pytest
 
-from cds_service.rules.outcome import Compared, Doubt, Line
+from cds_service.chart import Gap
+from cds_service.rules.outcome import Compared, Doubt, Line, Outcome
 from cds_service.rules.questions import YES
 from cds_service.rules.threshold import Adjusted, adjust, evaluate
 from tests.rules.conftest import (
@@ -350,3 +351,20 @@ def test_a_limit_of_the_laboratory_is_that_of_each_result(knowledge):
     results = [measurement("HCT", "47", 5, reference_high=Decimal(high)) for high in ("50", "45", "50")]
     ends = [evaluate(rule, YES, ctx(chart(result), knowledge)).result for result in results]
     assert ends == ["fine", "finding", "fine"]
+
+
+def test_a_level_that_would_matter_in_one_form_is_told_where_the_form_is_not_known(knowledge):
+    """E2H-1: above 200 pg/mL, on implants or injections."""
+
+    on_estradiol = [course("ESTRADIOL", form="unknown")]
+
+    def ended(value: str, *gaps: Gap) -> Outcome:
+        patient = chart(measurement("E2", value, 10), therapies=on_estradiol, sex="female", gaps=gaps)
+        return outcome(patient, knowledge, "E2H-1")
+
+    assert ended("200.0").result == "fine"
+    told = Doubt("route_unknown_result", "E2", {"name": "estradiol", "result": measurement("E2", "200.1", 10)})
+    assert ended("200.1") == Outcome("E2H-1", "unknown", "not known if it applies", (told,))
+    cut = Doubt("gap_truncated", "E2", {"key": "key", "detail": ""})
+    beside = ended("200.1", gap("E2", kind="truncated"))
+    assert beside == Outcome("E2H-1", "unknown", "not known if it applies", (told, cut))
