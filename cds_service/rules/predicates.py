@@ -151,9 +151,10 @@ def _condition(spec: Any, ctx: Context) -> Truth:
         fits, recent = _state_fits(condition, spec, ctx, concepts), _is_recent(condition, spec, ctx)
         if fits and recent:
             found.append(condition)
-        elif fits is not False and recent is not False:
-            message = "condition_undated" if fits else "condition_end_unknown"
-            unsure.append(Doubt(message, "conditions", {"name": condition.name}))
+        elif fits and recent is None:
+            unsure.append(Doubt("condition_undated", "conditions", {"name": condition.name}))
+        elif fits is None and recent is not False:
+            unsure.append(Doubt("condition_end_unknown", "conditions", {"name": condition.name}))
     if found:
         return Truth(True, tuple(found))
     doubts = (*unsure, *(() if spec.get("recorded_only") else _unread("conditions", concepts, ctx)))

@@ -197,6 +197,7 @@ def _ordering(text: str) -> list[Stop]:
         Stop("an order with reasons against it", chart(*pair, *values, drafts=[written], conditions=many), SIGN),
         Stop("at 66", chart(drafts=[written], birth=date(1960, 1, 1)), SIGN),
         Stop("undated", chart(drafts=[written], conditions=[named("mi")]), SIGN),
+        Stop("end not dated", chart(drafts=[written], conditions=[named("heart_failure", end_unknown=True)]), SIGN),
         Stop("date of record", chart(drafts=[written], conditions=[named("mi", recorded=recorded)]), SIGN),
         Stop("estradiol drafted on levothyroxine", _drafting_estradiol(text), SIGN),
         Stop("year of birth only", chart(drafts=[written], birth=_year(1961)), SIGN),
