@@ -12,7 +12,7 @@ from msgspec import Raw
 
 from cds_service.chart import Patient, When, years_between
 from cds_service.fhir.decoding import UnreadableError, given, loosely, number
-from cds_service.fhir.resources import AgeRange, Component, Concept, Quantity, ReferenceRange
+from cds_service.fhir.resources import AgeRange, Concept, Part, Quantity, ReferenceRange
 from cds_service.fhir.scales import Known, Scale
 from cds_service.fhir.terms import Limits, Terms
 from cds_service.knowledge.systems import UCUM
@@ -58,7 +58,7 @@ class Laboratory:
 
     # -- value and unit ------------------------------------------------------------------------------
 
-    def value(self, part: Component, known: Known) -> Value:
+    def value(self, part: Part, known: Known) -> Value:
         """The value of an Observation or component, by the unit rules of 1.1. Raises UnreadableError."""
         quantity = part.value_quantity
         if quantity is None:
@@ -94,7 +94,7 @@ class Laboratory:
             self._units[key] = found
         return found
 
-    def _other(self, part: Component, known: Known) -> Value:
+    def _other(self, part: Part, known: Known) -> Value:
         """Values that are no Quantity: a number in a string may be compared, the others may not."""
         scale = known.scale("")
         problem, reported = "text" if has_value(part) else "no_value", ""
@@ -265,7 +265,7 @@ def _words(concept: Concept) -> str:
     return (concept.text or next((c.display for c in concept.coding or () if c.display), None) or "").strip()
 
 
-def has_value(part: Component) -> bool:
+def has_value(part: Part) -> bool:
     """True if there is a value of any kind, readable or not."""
     return (
         part.value_quantity is not None

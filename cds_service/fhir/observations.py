@@ -28,6 +28,7 @@ from cds_service.fhir.resources import (
     Concept,
     DiagnosticReport,
     Observation,
+    Part,
     Reference,
 )
 from cds_service.fhir.sampling import Dated, Sampling
@@ -166,11 +167,11 @@ class Observations:
                 self._reading.part(fault)
         return first
 
-    def _parts(self, observation: Observation, known: Known | None) -> list[tuple[Component, Known]]:
+    def _parts(self, observation: Observation, known: Known | None) -> list[tuple[Part, Known]]:
         """The observation itself, if it has a value or nothing inside, and its known components."""
         components = loosely(observation.component, _COMPONENTS) if given(observation.component) else []
         inside = bool(components) or given(observation.has_member)
-        parts: list[tuple[Component, Known]] = []
+        parts: list[tuple[Part, Known]] = []
         if known is not None and (not inside or has_value(observation)):
             parts.append((observation, known))
         for component in components:
@@ -204,7 +205,7 @@ class Observations:
     # -- one result ----------------------------------------------------------------------------------
 
     def _keep(
-        self, part: Component, known: Known, source: str, status: Any, dated: Dated, sample: Observation
+        self, part: Part, known: Known, source: str, status: Any, dated: Dated, sample: Observation
     ) -> Refused | None:
         """Take one result; `sample` is the Observation that tells of its specimen, issue and update."""
         if part.data_absent_reason is not ABSENT and given(part.data_absent_reason):

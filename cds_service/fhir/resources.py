@@ -98,17 +98,9 @@ class ReferenceRange(Element, frozen=True):
     age: AgeRange | None = None
 
 
-class Component(Element, frozen=True):
-    """A part of an Observation: read like an Observation of its own (clinical reference 1.1, rule 9).
+class OtherValues(Element, frozen=True):
+    """What a result may hold in place of a Quantity, and why it may hold nothing."""
 
-    What is the same in many results (code, reference range, flag) or mostly absent stays raw: the reader of
-    results looks at each once.
-    """
-
-    code: Raw = ABSENT
-    value_quantity: Quantity | None = None
-    interpretation: Raw = ABSENT
-    reference_range: Raw = ABSENT
     data_absent_reason: Raw = ABSENT
     value_string: str | None = None
     value_codeable_concept: Raw = ABSENT
@@ -122,6 +114,15 @@ class Component(Element, frozen=True):
     value_sampled_data: Raw = ABSENT
 
 
+class Component(OtherValues, frozen=True):
+    """A part of an Observation: read like an Observation of its own (clinical reference 1.1, rule 9)."""
+
+    code: Raw = ABSENT
+    value_quantity: Quantity | None = None
+    interpretation: Raw = ABSENT
+    reference_range: Raw = ABSENT
+
+
 class Resource(Element, frozen=True):
     """What all resources share."""
 
@@ -129,22 +130,35 @@ class Resource(Element, frozen=True):
     id: str | None = None
 
 
-class Observation(Component, frozen=True):
-    """Observation, as far as a laboratory result needs it. Who performed it is left unread."""
+class Observation(OtherValues, frozen=True, kw_only=True):
+    """Observation, as far as a laboratory result needs it. Who performed it is left unread.
+
+    What is the same in many results (code, subject, reference range, flag) or mostly absent stays raw: the reader
+    of results looks at each once. The elements stand in the order in which servers write them: the decoder looks
+    for the next one behind the last one.
+    """
 
     resource_type: str | None = None
     id: str | None = None
+    meta: Raw = ABSENT
     status: str | None = None
+    code: Raw = ABSENT
     subject: Raw = ABSENT
     effective_date_time: str | None = None
     issued: str | None = None
+    value_quantity: Quantity | None = None
+    interpretation: Raw = ABSENT
     specimen: BareReference | None = None
-    meta: Raw = ABSENT
+    reference_range: Raw = ABSENT
     component: Raw = ABSENT
     has_member: Raw = ABSENT
     contained: Raw = ABSENT
     effective_period: Period | None = None
     effective_instant: str | None = None
+
+
+Part = Observation | Component
+"""What may hold a result."""
 
 
 class DiagnosticReport(Resource, frozen=True):
