@@ -59,6 +59,14 @@ def test_a_pair_is_the_last_two_days(knowledge, question):
     assert ask(knowledge, tree, *late, pair[1]) == Truth(True, late)
 
 
+@pytest.mark.parametrize(("problem", "message"), [("", "dq_no_value"), ("unknown_unit", "dq_unknown_unit")])
+def test_a_newest_result_without_a_value_leaves_a_limit_open_as_long_as_it_counts(knowledge, problem, message):
+    tree = {"result": {"marker": "HCG", "at_or_above": "25", "within_days": 42}}
+    odd = measurement("HCG", None, 42, problem=problem)
+    assert ask(knowledge, tree, odd) == Truth(None, (), (Doubt(message, "HCG", {"result": odd}),))
+    assert ask(knowledge, tree, measurement("HCG", None, 43, problem=problem)) == Truth(False)
+
+
 # -- two results from a limit on (2.4: two morning values before testosterone) -------------------------
 
 

@@ -145,6 +145,8 @@ def test_the_start_itself_is_no_change(knowledge):
         (335, 30, [("TT", False), ("LIPID", False)]),  # what comes back every year keeps to the start
         (395, 30, [("TT", False), ("LIPID", False)]),
         (396, 30, [("TT", False), ("LIPID", True)]),
+        (None, 334, [("TT", True), ("SHBG", True)]),  # start unknown: all days count from the change
+        (None, 335, [("TT", True), ("SHBG", True), ("LIPID", False)]),
     ],
 )
 def test_days_of_a_test_begin_again_with_a_change_unless_they_come_back(knowledge, start, change, expected):
