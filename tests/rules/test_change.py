@@ -82,6 +82,15 @@ def test_the_rise_is_judged_in_the_first_year(knowledge, day, word):
     assert result_of(psa("1.00", "3.00", day=day, start=380), knowledge, "PSA-2") == word
 
 
+def test_a_list_that_was_cut_may_hide_a_later_result_of_the_first_year(knowledge):
+    """The latest one, of day 300, is 500 days old."""
+    cut = gap("PSA", kind="truncated", complete_since=100)
+    results = (measurement("PSA", "1.00", 800), measurement("PSA", "3.00", 500))
+    ended = outcome(on_testosterone(*results, start=800, gaps=[cut]), knowledge, "PSA-2")
+    assert (ended.result, ended.reason) == ("unknown", "latest sample is of day 300")
+    assert [doubt.message for doubt in ended.doubts] == ["gap_truncated"]
+
+
 def test_the_baseline_alone_is_no_rise(knowledge):
     patient = on_testosterone(measurement("PSA", "5.00", 240), start=250)
     assert result_of(patient, knowledge, "PSA-2") == "not applicable"
