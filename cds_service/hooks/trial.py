@@ -207,6 +207,7 @@ def _message_values(knowledge: Knowledge) -> Iterator[Mapping[str, Any]]:
     told |= dict.fromkeys(("factor", "value", "free_pg", "bioavailable", "albumin_value", "ratio"), number)
     told |= dict.fromkeys(("result", "total", "shbg", "albumin", "measured", "numerator", "denominator"), result)
     told |= {"day": TODAY, "therapy": _therapy(knowledge), "condition": _condition(), "tests": ["a", "b"]}
+    told["before"] = told["therapy"].supplies[0]
     told |= {
         "flag": "HH",
         "test": "a test",

@@ -15,7 +15,7 @@ from typing import Any
 
 from jinja2 import Environment, StrictUndefined, Template
 
-from cds_service.chart import Condition, Draft, Measurement, Therapy, When
+from cds_service.chart import Condition, Draft, Measurement, Supply, Therapy, When
 from cds_service.hooks.templates import compiled, filled
 from cds_service.hooks.wording import Wording, shipped
 from cds_service.knowledge.model import Knowledge, Rule
@@ -200,8 +200,8 @@ class Words:
         marker = self.knowledge.markers.get(rule.spec.get("marker", ""))
         return marker.name if marker else rule.title
 
-    def therapy(self, course: Therapy | Draft) -> str:
-        """Agent and form of a course or draft."""
+    def therapy(self, course: Therapy | Draft | Supply) -> str:
+        """Agent and form of a course, a draft or one product."""
         return course.agent if course.form == "unknown" else f"{course.agent} ({self.phrase(course.form)})"
 
     def phrase(self, text: str) -> str:

@@ -81,7 +81,7 @@ def _rise(rule: Rule, truth: Truth, ctx: Context, start: date, low: date, doubts
         operator=">",
         earlier=tuple(m for m in series if m is not latest)[:3],
         facts=truth.facts,
-        lines=(*lines, *about_facts(truth.facts)),
+        lines=(*lines, *about_facts(truth.facts, latest)),
         values={"rise": value - base, "baseline": baseline, "base": base, "factor": now.factor},
         doubts=doubts,
     )
@@ -129,7 +129,7 @@ def _projected(rule: Rule, truth: Truth, ctx: Context, start: date, doubts: tupl
         operator=">",
         earlier=tuple(points[1:]),
         facts=truth.facts,
-        lines=tuple(about_facts(truth.facts)),
+        lines=tuple(about_facts(truth.facts, points[0])),
         values={"crossing": max(crossing, ctx.as_of), "slope": rounded(slope * 30), "count": len(points)},
         doubts=doubts,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from cds_service.chart import Draft, Measurement, Therapy
 from cds_service.knowledge.model import Knowledge, Note, Rule
-from cds_service.rules.context import Context
+from cds_service.rules.context import Context, supplies_on
 from cds_service.rules.outcome import Doubt, Fact, Line
 from cds_service.rules.predicates import QUESTIONS
 from cds_service.rules.questions import Question, never
@@ -29,8 +29,8 @@ def about_result(measurement: Measurement, knowledge: Knowledge) -> list[Line]:
     return lines
 
 
-def about_facts(facts: tuple[Fact, ...]) -> list[Line]:
-    """What must be said of therapies: recognised from text, on hold, start unknown."""
+def about_facts(facts: tuple[Fact, ...], result: Measurement | None = None) -> list[Line]:
+    """What must be said of therapies: recognised from text, on hold, start unknown, changed since the result."""
     lines = []
     for fact in facts:
         if isinstance(fact, (Therapy, Draft)) and fact.from_text:
@@ -40,7 +40,20 @@ def about_facts(facts: tuple[Fact, ...]) -> list[Line]:
                 lines.append(Line("start_unknown", {"therapy": fact}))
             if fact.on_hold:
                 lines.append(Line("on_hold", {"therapy": fact}))
+            if result is not None:
+                lines.extend(_changed_since(result, fact))
     return lines
+
+
+def _changed_since(result: Measurement, course: Therapy) -> list[Line]:
+    """A dose or product that changed after the sample: the result tells of what was taken before."""
+    changed = course.dose_changed
+    if changed is None or result.when is None or result.when.last_day >= changed:
+        return []
+    now = course.supplies[0]
+    taken = supplies_on(course, result.when.day)[0]
+    before = None if (taken.agent, taken.form) == (now.agent, now.form) else taken
+    return [Line("changed_since", {"therapy": course, "day": changed, "before": before})]
 
 
 def about_rule(rule: Rule, ctx: Context) -> list[Line]:

@@ -96,7 +96,11 @@ def _finding(
         operator=">",
         earlier=tuple(points[1:4]),
         facts=truth.facts,
-        lines=(*about_result(latest, ctx.knowledge), *newer_not_comparable(latest, ctx), *about_facts(truth.facts)),
+        lines=(
+            *about_result(latest, ctx.knowledge),
+            *newer_not_comparable(latest, ctx),
+            *about_facts(truth.facts, latest),
+        ),
         values=values,
     )
 

@@ -135,7 +135,7 @@ def _evaluate_one(rule: Rule, band: Band, truth: Truth, ctx: Context) -> Outcome
         *about_result(latest, ctx.knowledge),
         *newer_not_comparable(latest, ctx),
         *adjusted.lines,
-        *about_facts(truth.facts),
+        *about_facts(truth.facts, latest),
     ]
     if limit.source:
         lines.append(Line("limit_of_laboratory", {"result": latest}))

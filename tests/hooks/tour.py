@@ -96,12 +96,13 @@ def _results(text: str) -> list[Stop]:
     )
     later = result("HCT", None, 3, text, problem="text")
     blurred = result("HCT", "53.0", text=text, when=month(date(2026, 10, 1)), interpretation=text)
-    testo = supply("injection", text, 500)
+    testo, gel = supply("injection", text, 500), supply("topical", text, 5)
     words: dict[str, Any] = {"supplies": [testo], "recognised": text, "from_text": True}
     estradiol = result("E2", "45", text=text, reference_high=measurement("E2", "38").value)
     return [
         Stop("odd result", on_testosterone(odd, later, result("HCT", "51", 100, text), start=500)),
         Stop("month", chart(blurred, therapies=[course(start=500, on_hold=True, **words)])),
+        Stop("changed since", chart(odd, therapies=[course(supplies=[gel, testo], dose_changed=back(5))])),
         Stop("start unknown", on_testosterone(odd, start=None)),
         Stop("route unknown", _on_estradiol(text)),
         Stop(

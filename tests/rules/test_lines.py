@@ -11,7 +11,7 @@ from cds_service.chart import When
 from cds_service.knowledge.model import Note
 from cds_service.rules.lines import about_facts, about_result, about_rule, doubt_lines, newer_not_comparable
 from cds_service.rules.outcome import Doubt, Line
-from tests.rules.conftest import chart, condition, course, ctx, draft, measurement, month, when
+from tests.rules.conftest import back, chart, condition, course, ctx, draft, measurement, month, supply, when
 
 DAY = date(2026, 11, 1)
 
@@ -58,6 +58,35 @@ def test_an_alarm_of_the_laboratory_is_named(flag, knowledge):
 )
 def test_what_is_said_of_a_fact(fact, message):
     assert about_facts((fact,)) == ([Line(message, {"therapy": fact})] if message else [])
+
+
+INJECTED, GEL = supply("injection", start=100, end=11), supply("topical", "testosterone", start=10)
+
+
+@pytest.mark.parametrize(
+    ("taken", "told"),
+    [
+        (when(12), True),
+        (when(11), True),
+        (when(10), False),  # of that day it is not known which came first
+        (when(5), False),
+        (month(date(2026, 10, 1)), True),
+        (month(date(2026, 11, 1)), False),  # perhaps after the change of 2026-11-12
+        (None, False),
+    ],
+)
+def test_a_change_after_the_sample_is_told_with_what_was_taken_before(taken, told):
+    switched = course(supplies=(GEL, INJECTED), dose_changed=back(10))
+    line = Line("changed_since", {"therapy": switched, "day": back(10), "before": INJECTED})
+    result = measurement("TT", "650", 0, when=taken)
+    assert about_facts((switched,), result) == ([line] if told else [])
+
+
+def test_of_the_same_product_only_the_change_is_told():
+    raised = course(supplies=(supply(start=10), supply(start=100, end=11)), dose_changed=back(10))
+    line = Line("changed_since", {"therapy": raised, "day": back(10), "before": None})
+    assert about_facts((raised,), measurement("TT", "650", 20)) == [line]
+    assert about_facts((course(),), measurement("TT", "650", 20)) == []
 
 
 def test_the_notes_of_a_rule_that_hold(knowledge):
