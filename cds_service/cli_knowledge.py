@@ -345,6 +345,7 @@ def explain(site: Site, request: Path, as_json: bool, remember: bool, client: st
         )
     except ExplainError as error:
         raise click.ClickException(str(error)) from error
+    explanation["answer"]["silent"] = settings.silent_all
     if as_json:
         click.echo(readable(msgspec.json.encode(explanation)), nl=False)
     else:

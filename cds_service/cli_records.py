@@ -85,6 +85,9 @@ def _print(figures: Report, zone: ZoneInfo, console: Console) -> None:
     since, until = (moment.astimezone(zone) for moment in (figures.since, figures.until))
     console.print(f"{since:%Y-%m-%d %H:%M} to {until:%Y-%m-%d %H:%M}: {figures.calls} calls, {figures.cards} cards")
     console.print(f"{figures.cards_per_100_calls:.1f} cards in 100 calls")
+    if figures.silent:
+        burden = f"{figures.silent_per_100_calls:.1f} in 100 calls"
+        console.print(f"{figures.silent} cards kept silent, {burden}: what users would have seen besides")
     if figures.strangers:
         console.print(f"{figures.strangers} words of feedback about cards that are not known here")
     table = Table()

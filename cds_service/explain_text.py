@@ -73,6 +73,8 @@ class _Printer:
         for card in answer["cards"]:
             yield f"  {say(card['indicator']).upper()} {card['topic']}: {card['summary']}"
             yield from (f"    [ {label} ]" for label in card["suggestions"])
+        if answer["cards"] and answer.get("silent"):
+            yield f"  {say('The service is silent: it answers without these cards.')}"
 
     def _read(self, told: Data) -> Iterator[str]:
         say, resources, chart = self._say, told["resources"], told["chart"]

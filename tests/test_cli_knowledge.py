@@ -403,6 +403,18 @@ def test_explain_reads_a_request_from_a_file(said: Callable[..., str], scenarios
     assert told["answer"]["cards"][0]["topic"] == "HCT-1"
 
 
+def test_explain_at_a_silent_site_says_that_its_cards_are_not_shown(
+    said: Callable[..., str], scenarios: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request = tmp_path / "request.json"
+    request.write_bytes(Runner(load()).body(read(scenarios)[0]))
+    ask = ("explain", request, "--as-of", "2026-11-22")
+    assert "silent: it answers without" not in said(*ask)
+    monkeypatch.setenv("CDS_SILENT_ALL", "true")
+    assert "The service is silent: it answers without these cards." in said(*ask)
+    assert json.loads(said(*ask, "--json"))["answer"]["silent"] is True
+
+
 def test_explain_at_a_site(said: Callable[..., str], scenarios: Path, overlay: Path, tmp_path: Path) -> None:
     request = tmp_path / "request.json"
     request.write_bytes(Runner(load()).body(read(scenarios)[1]))

@@ -73,6 +73,8 @@ class Report(msgspec.Struct, frozen=True):
     calls: int
     cards: int
     """Cards shown."""
+    silent: int
+    """Cards kept back because their rule or the service is silent; what users would have seen besides."""
     strangers: int
     """Words of feedback about cards that are not known here."""
     lines: tuple[Line, ...]
@@ -84,6 +86,11 @@ class Report(msgspec.Struct, frozen=True):
         """0 if there was no call."""
         return _rate(self.cards, self.calls)
 
+    @property
+    def silent_per_100_calls(self) -> float:
+        """0 if there was no call."""
+        return _rate(self.silent, self.calls)
+
 
 def report(engine: Engine, knowledge: Knowledge, *, since: datetime, until: datetime) -> Report:
     """The figures from `since` up to, not including, `until`. Raises UnreachableError."""
@@ -91,7 +98,7 @@ def report(engine: Engine, knowledge: Knowledge, *, since: datetime, until: date
     try:
         with engine.connect() as connection:
             calls, lines = _period(connection, since, until)
-            number = connection.execute(_cards(since, until)).scalar_one()
+            number, silent = (connection.execute(_cards(since, until, each)).scalar_one() for each in (False, True))
             _outcomes(connection, lines, reasons, since, until)
             before, earlier = _period(connection, since - (until - since), since)
             strangers = connection.execute(_strangers(since, until)).scalar_one()
@@ -99,7 +106,7 @@ def report(engine: Engine, knowledge: Knowledge, *, since: datetime, until: date
         raise UnreachableError("database: cannot be read") from error
     ordered = sorted(lines.values(), key=lambda line: (-line.shown, -line.fired, line.rule))
     turns = tuple(_turns(lines, calls, earlier, before))
-    return Report(since, until, calls, number, strangers, tuple(ordered), turns)
+    return Report(since, until, calls, number, silent, strangers, tuple(ordered), turns)
 
 
 def _period(connection: Connection, since: datetime, until: datetime) -> tuple[int, dict[str, Line]]:
@@ -129,9 +136,11 @@ def _period(connection: Connection, since: datetime, until: datetime) -> tuple[i
     return number, lines
 
 
-def _cards(since: datetime, until: datetime) -> Select[int]:
-    shown = (CARDS.c.time >= since, CARDS.c.time < until, ~CARDS.c.silent, ~CARDS.c.snoozed, CARDS.c.position == 0)
-    return select(func.count()).select_from(CARDS).where(*shown)
+def _cards(since: datetime, until: datetime, silent: bool) -> Select[int]:
+    """How many cards, each by the rule whose name it bears: those shown, or those kept silent."""
+    period = (CARDS.c.time >= since, CARDS.c.time < until)
+    kind = (CARDS.c.silent == silent, ~CARDS.c.snoozed, CARDS.c.position == 0)
+    return select(func.count()).select_from(CARDS).where(*period, *kind)
 
 
 def _outcomes(

@@ -202,7 +202,7 @@ def answer(
     patient = _patient(call, desk)
     past = _past(patient, chart, desk, as_of)
     evaluation = evaluate(chart, desk.knowledge, as_of=as_of, hook=call.hook, past=past, silent=desk.silent)
-    facts.update(_facts_of_evaluation(evaluation))
+    facts.update(_facts_of_evaluation(evaluation, desk.silent_all))
     watch.lap("judge")
     notes = Notes(desk.silent_all)
     fresh_uuid = this_call().new_uuid
@@ -287,15 +287,17 @@ def _facts_of_chart(chart: Chart) -> dict[str, Any]:
     }
 
 
-def _facts_of_evaluation(evaluation: Evaluation) -> dict[str, Any]:
+def _facts_of_evaluation(evaluation: Evaluation, silent_all: bool) -> dict[str, Any]:
+    spoke = [finding.rule.id for finding in evaluation.findings]
+    silent = [finding.rule.id for finding in evaluation.silent]
     unknown = [outcome for outcome in evaluation.outcomes if outcome.result == "unknown"]
     return {
-        "rules": [finding.rule.id for finding in evaluation.findings],
+        "rules": [] if silent_all else spoke,
         "failed": {outcome.rule: outcome.failed for outcome in unknown if outcome.failed},
         "unknown": len(evaluation.doubts),
         "unknown_rules": [outcome.rule for outcome in unknown if not outcome.failed],
         "snoozed": [snoozed.finding.rule.id for snoozed in evaluation.snoozed],
-        "silent": [finding.rule.id for finding in evaluation.silent],
+        "silent": [*spoke, *silent] if silent_all else silent,
     }
 
 

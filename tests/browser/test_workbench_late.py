@@ -268,7 +268,7 @@ def test_a_dismissed_card_leaves_no_all_clear(open_bench: Callable[..., Page]):
     page.get_by_role("button", name="Dismiss").click()
     expect(page.get_by_role("article")).to_have_count(0)
     expect(page.locator("#cards")).to_contain_text("What they told still stands")
-    expect(page.locator("#cards")).not_to_contain_text("No rule has anything to tell")
+    expect(page.locator("#cards")).not_to_contain_text("No rule has anything to show")
     expect(page.locator("#status")).to_contain_text("1 dismissed")
 
 

@@ -128,6 +128,19 @@ def test_cards_in_100_calls_and_feedback_of_strangers(april):
     assert april.strangers == 3
 
 
+def test_what_a_silent_site_would_have_shown(april, engine, knowledge):
+    """In April two cards of a silent rule in 10 calls; in silence one card counts once, whatever stands in it."""
+    assert (april.silent, april.silent_per_100_calls) == (2, 20.0)
+    told = (
+        Told("one", "TT", 1, "info", silent=True),
+        Told("one", "HCT", 1, "info", position=1, silent=True),
+        Told("two", "PSA", 1, "info", silent=True),
+    )
+    write(engine, b"key", [call(300, MAY, *told)])
+    figures = report(engine, knowledge, since=MAY, until=MAY + timedelta(days=1))
+    assert (figures.cards, figures.silent, figures.silent_per_100_calls) == (1, 2, 100.0)
+
+
 def test_rules_that_stopped_or_fire_three_times_as_often(seeded, knowledge):
     """March 1 to April 1 is as long as the period to May 2. HCT 6 in 20 calls, then 6 in 11: not three times.
 
@@ -202,6 +215,15 @@ def test_the_report_is_printed_and_written(site, capsys, tmp_path):
         "overridden: other reason": "1",
         **dict.fromkeys(("merged", "accepted", "ignored", "snoozed", "silent", "unknown"), "0"),
     }
+
+
+def test_the_report_tells_the_burden_of_a_silent_site(site, capsys):
+    engine = connect(f"sqlite:///{site}")
+    told = [Told(f"silent-{n}", "HCT-3", 1, "info", silent=True) for n in range(3)]
+    write(engine, b"key", [call(3, datetime.now(UTC) - timedelta(days=1), *told)])
+    engine.dispose()
+    assert cli.run(["report"]) == 0
+    assert "3 cards kept silent, 150.0 in 100 calls" in capsys.readouterr().out
 
 
 def test_ids_of_rules_are_whole_on_a_narrow_terminal(site, capsys, monkeypatch):

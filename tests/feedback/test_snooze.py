@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from datetime import UTC, datetime, timedelta
 from time import process_time
 from typing import Any
@@ -223,6 +224,18 @@ def test_a_silent_service_shows_nothing_and_records_what_it_would_have_shown(sit
         by_rule.setdefault(rule, set()).add(is_silent)
     assert len(by_rule) == len(shown)
     assert all(both == {True, False} for both in by_rule.values())
+
+
+def test_the_log_of_a_silent_service_names_what_spoke_as_silent(store, knowledge):
+    lines = io.StringIO()
+    clock = Clock()
+    settings = Settings(silent_all=True)
+    app = create_app(settings, knowledge=knowledge, clock=lambda: clock.now, log=lines, store=store)
+    Site(app.test_client(), store, clock).look(HIGH)
+    call = next(line for line in map(json.loads, lines.getvalue().splitlines()) if "hook" in line)
+    assert call["cards"] == 0
+    assert "HCT-3" in call["silent"]
+    assert "rules" not in call
 
 
 def test_a_silent_rule_is_recorded_and_not_shown(store, knowledge, rows):

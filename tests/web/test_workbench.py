@@ -70,6 +70,14 @@ def test_the_page_offers_every_example_and_knows_the_sites_day(browser: FlaskCli
     assert [each["id"] for each in data["examples"]] == [case.id for case in example_cases()]
 
 
+def test_a_silent_service_says_so_above_the_empty_list_of_cards(browser: FlaskClient, knowledge: Knowledge):
+    settings = Settings(silent_all=True)
+    app = create_app(settings, knowledge=knowledge, clock=lambda: NOW, log=io.StringIO(), tools=TOOLS)
+    words = "The whole service is silent"
+    assert words in app.test_client().get("/").get_data(as_text=True)
+    assert words not in browser.get("/").get_data(as_text=True)
+
+
 def test_drugs_are_one_of_each_agent_and_form(browser: FlaskClient, knowledge: Knowledge):
     drugs = told(browser)["drugs"]
     kinds = [(drug["group"], drug["agent"], drug["form"]) for drug in drugs]
