@@ -19,7 +19,9 @@ from cds_service.settings import Settings, load
 def audit(since: str | None, until: str | None, fhir: bool) -> None:
     """Print the audit trail, oldest first, as JSON lines."""
     settings = load(os.environ)
-    bounds = _instant(since, "--since", settings), _instant(until, "--until", settings)
+    bounds = begin, end = _instant(since, "--since", settings), _instant(until, "--until", settings)
+    if begin and end and begin >= end:
+        raise click.UsageError("--since: expected a moment before --until")
     from cds_service.feedback.audit import audit_event, records  # slow to load
     from cds_service.feedback.database import check, connect
 

@@ -80,7 +80,7 @@ def examined(environ: Mapping[str, str]) -> Iterator[Remark]:
     except SettingsError as error:
         yield from (Remark("error", problem) for problem in error.problems)
     yield from _addresses(settings)
-    yield from map(_of_client, settings.clients)
+    yield from (_of_client(each) for each in settings.clients if each.jwks_url or each.jwks_file)
     yield from _servers(settings)
     yield _of_database(settings)
     yield from _of_database_file(settings)
@@ -90,10 +90,12 @@ def examined(environ: Mapping[str, str]) -> Iterator[Remark]:
 
 
 def _variables(environ: Mapping[str, str]) -> Iterator[Remark]:
+    listed = {f"{OURS}{section}_{key}".upper() for section, known in SECTIONS.items() for key in known}
     for name in sorted(environ):
         known = name in VARIABLES or name in NOT_SETTINGS or KUBERNETES.fullmatch(name)
         if name.startswith(OURS) and not known:
-            yield Remark("warning", f"environment: {name}: no setting of this name; it does nothing")
+            why = "a list, which only the file can set" if name in listed else "no setting of this name"
+            yield Remark("warning", f"environment: {name}: {why}; it does nothing")
 
 
 def _addresses(settings: Settings) -> Iterator[Remark]:

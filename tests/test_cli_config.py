@@ -87,6 +87,19 @@ def test_everything_that_is_wrong_is_told_at_once(run: Run, tmp_path: Path) -> N
     assert "hush-hush" not in "\n".join(lines)
 
 
+def test_a_client_without_keys_is_told_once(run: Run) -> None:
+    code, lines = run('[clients.ehr]\nissuer = "https://ehr.example"')
+    assert code == 2
+    (error,) = of("error", lines)
+    assert "clients.ehr: expected either jwks_url or jwks_file" in error
+
+
+def test_a_list_cannot_be_set_by_the_environment(run: Run) -> None:
+    _, lines = run("", CDS_SILENT_RULES="HCT-1", CDS_SILENT_RULE="HCT-1")
+    assert "environment: CDS_SILENT_RULES: a list, which only the file can set; it does nothing" in of("warning", lines)
+    assert "environment: CDS_SILENT_RULE: no setting of this name; it does nothing" in of("warning", lines)
+
+
 def test_rules_that_are_silent_have_to_exist(run: Run) -> None:
     code, lines = run('[silent]\nrules = ["HCT-1", "HCT-99"]')
     assert code == 2

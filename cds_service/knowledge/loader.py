@@ -102,7 +102,7 @@ def _changed(
     if guideline and by_overlay and guideline != by_overlay:
         expected = f"one guideline; the settings say {guideline}, the overlay {by_overlay}"
         problems.append(document.problem(("changes",), expected))
-    knowledge = follow(knowledge, guideline or by_overlay, problems)
+    knowledge = follow(knowledge, guideline or by_overlay, problems if guideline else [])  # `apply` tells the overlay's
     knowledge = choose(knowledge, overlay.profiles_of(knowledge, document, today))
     return overlay.apply(knowledge, document, today, problems), overlay.meaning(document, today)
 
@@ -113,7 +113,7 @@ def follow(knowledge: Knowledge, guideline: str, problems: list[Problem]) -> Kno
         return knowledge
     allowed = knowledge.switch_specs["guideline"].allowed
     if guideline not in allowed:
-        problems.append(Problem("guideline", 1, "", f"one of {', '.join(allowed)}, not {guideline!r}"))
+        problems.append(Problem("knowledge.guideline", 0, "", f"one of {', '.join(allowed)}, not {guideline!r}"))
         return knowledge
     return choose(knowledge, {"guideline": guideline})
 

@@ -124,12 +124,21 @@ def _named_drug(site: Site, entry: Entry, field: Field, raw: Mapping[str, Any]) 
         return
     if compiled["match"].search(""):
         site.refuse(entry, (*field, "match"), "expressions that do not match everything")
+    elif known := _known_words(site, raw):
+        site.refuse(entry, (*field, "match"), f"words that are not known yet; {known}")
     elif site.note(entry, field, f"drug words {', '.join(raw['match'])}", "", _meant([raw["key"]], raw)):
         hint = AgentHint(compiled["match"], raw["agent"], raw.get("form", "unknown"), raw.get("systemic", False))
         negative = compiled["unless"] if "unless" in raw else None
         # Before the shipped ones: what the site says of its own preparations is more exact.
         pattern = Pattern(raw["key"], compiled["match"], negative, (hint,))
         site.put("patterns", (pattern, *site.sequence("patterns")))
+
+
+def _known_words(site: Site, raw: Mapping[str, Any]) -> str:
+    """Which of the words are, as they stand, those of another shipped therapy; '' if none is."""
+    others = [shipped for shipped in site.base.patterns if shipped.key != raw["key"]]
+    matches = [(word, one.key, one.positive.search(word)) for word in raw["match"] for one in others]
+    return ", ".join(f"{word!r} is {key}" for word, key, match in matches if match and match.group() == word)
 
 
 def _coded_drug(site: Site, entry: Entry, field: Field, raw: Mapping[str, Any]) -> None:

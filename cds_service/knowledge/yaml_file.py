@@ -43,7 +43,7 @@ def shipped_yaml(path: Path) -> Any:
 
 
 class Problem(msgspec.Struct, frozen=True):
-    """One thing wrong in one file. `line` counts from 1; `field` is a dotted path ('' for the whole file)."""
+    """One thing wrong in one file. `line` counts from 1 (0: none); `field` is a dotted path ('': the whole file)."""
 
     file: str
     line: int
@@ -51,7 +51,7 @@ class Problem(msgspec.Struct, frozen=True):
     expected: str
 
     def __str__(self) -> str:
-        where = f"{self.file}:{self.line}"
+        where = f"{self.file}:{self.line}" if self.line else self.file
         return f"{where}: {self.field}: {self.expected}" if self.field else f"{where}: {self.expected}"
 
 
@@ -104,7 +104,7 @@ def read(path: Path, schema: str, problems: list[Problem]) -> Document | None:
     try:
         data = strict_yaml.strict(path.read_bytes())
     except OSError as error:
-        problems.append(Problem(path.name, 1, "", f"a readable file ({error.strerror})"))
+        problems.append(Problem(path.name, 0, "", f"cannot be read ({error.strerror}); expected a readable file"))
         return None
     except strict_yaml.RefusedError as error:
         problems.append(Problem(path.name, error.line, "", error.expected))

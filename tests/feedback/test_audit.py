@@ -156,3 +156,5 @@ def test_command(database_url: str, monkeypatch: pytest.MonkeyPatch, capsys: pyt
     assert [line["resourceType"] for line in lines("--fhir", "--until", "2026-03-15T12:01:00Z")] == ["AuditEvent"]
     assert cli.run(["audit", "--since", "yesterday"]) == 2
     assert "'yesterday' is not a day or time" in capsys.readouterr().err
+    assert cli.run(["audit", "--since", "2026-04-01", "--until", "2026-03-01"]) == 2
+    assert "--since: expected a moment before --until" in capsys.readouterr().err

@@ -574,6 +574,7 @@ def test_the_version_stays_while_the_meaning_does(write: Callable[[str], Path]) 
             "an ATC code",
         ),
         ("drugs: [{match: ['a('], key: HCG, agent: x}]", "changes[0].drugs[0].match", "regular expressions"),
+        ("drugs: [{match: [Testosterone], key: HCG, agent: x}]", "changes[0].drugs[0].match", "is TESTOSTERONE"),
         ("drugs: [{match: ['.*'], key: HCG, agent: x}]", "changes[0].drugs[0].match", "match everything"),
         ("drugs: [{match: [a], agent: x}]", "changes[0].drugs[0]", ""),
         ("concepts: {cpap: {}}", "changes[0].concepts.cpap", ""),
@@ -648,8 +649,22 @@ def test_all_mistakes_are_told_at_once(refused: Callable[..., tuple[Problem, ...
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(KnowledgeError, match="a readable file"):
+    with pytest.raises(KnowledgeError, match=r"^overlay.yaml: cannot be read .*a readable file"):
         load(overlay=tmp_path / "overlay.yaml")
+
+
+def test_a_guideline_that_is_not_there_is_told_once_by_whoever_names_it(
+    refused: Callable[..., tuple[Problem, ...]],
+) -> None:
+    (problem,) = refused("guideline: es1999")
+    assert str(problem).startswith("overlay.yaml:5: changes[0].guideline: one of seed, es2018")
+    with pytest.raises(KnowledgeError, match=r"^knowledge.guideline: one of seed, es2018.* not 'es1999'$"):
+        load(guideline="es1999")
+
+
+def test_words_of_a_compound_may_name_a_drug_that_is_known(at_site: Callable[..., Knowledge]) -> None:
+    words = "drugs: [{match: [testosterone/anastrozole pellet], key: AROMATASE_INHIBITOR, agent: anastrozole}]"
+    assert at_site(words).patterns[0].key == "AROMATASE_INHIBITOR"
 
 
 # -- what a rule opens ---------------------------------------------------------------------------------
