@@ -96,8 +96,9 @@ def test_a_client_without_keys_is_told_once(run: Run) -> None:
 
 def test_a_list_cannot_be_set_by_the_environment(run: Run) -> None:
     _, lines = run("", CDS_SILENT_RULES="HCT-1", CDS_SILENT_RULE="HCT-1")
-    assert "environment: CDS_SILENT_RULES: a list, which only the file can set; it does nothing" in of("warning", lines)
-    assert "environment: CDS_SILENT_RULE: no setting of this name; it does nothing" in of("warning", lines)
+    warned = of("warning", lines)
+    assert "environment: CDS_SILENT_RULES: a list, which only the file can set; it does nothing" in warned
+    assert "environment: CDS_SILENT_RULE: no setting of this name; it does nothing" in warned
 
 
 def test_rules_that_are_silent_have_to_exist(run: Run) -> None:

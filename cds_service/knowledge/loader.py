@@ -102,7 +102,8 @@ def _changed(
     if guideline and by_overlay and guideline != by_overlay:
         expected = f"one guideline; the settings say {guideline}, the overlay {by_overlay}"
         problems.append(document.problem(("changes",), expected))
-    knowledge = follow(knowledge, guideline or by_overlay, problems if guideline else [])  # `apply` tells the overlay's
+    # A word of the overlay's own that no guideline has is left to `apply`, which tells its line.
+    knowledge = follow(knowledge, guideline or by_overlay, problems if guideline else [])
     knowledge = choose(knowledge, overlay.profiles_of(knowledge, document, today))
     return overlay.apply(knowledge, document, today, problems), overlay.meaning(document, today)
 

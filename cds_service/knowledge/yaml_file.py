@@ -43,7 +43,7 @@ def shipped_yaml(path: Path) -> Any:
 
 
 class Problem(msgspec.Struct, frozen=True):
-    """One thing wrong in one file. `line` counts from 1 (0: none); `field` is a dotted path ('': the whole file)."""
+    """One thing wrong in one file. `line` counts from 1 (0: none); `field` is a dotted path ('': all of it)."""
 
     file: str
     line: int

@@ -108,7 +108,8 @@ def make_blueprint(desk: Desk, settings: Settings, tools: Tools) -> Blueprint:
         day = today()
         listed = [{"id": each.id, "title": each.title, "hook": each.hook} for each in examples(day).values()]
         told = {"today": day.isoformat(), "examples": listed, "drugs": drugs, "rxnorm": RXNORM}
-        return pages.render("workbench.html", csp=csp, posts=True, told=told, examples=listed, all_silent=desk.silent_all)
+        seen = {"told": told, "examples": listed, "all_silent": desk.silent_all}
+        return pages.render("workbench.html", csp=csp, posts=True, **seen)
 
     @blueprint.get("/workbench/examples/<name>")
     def example(name: str) -> Response:
