@@ -17,7 +17,7 @@ from cds_service.chart import Chart, Draft, Measurement, Past, Therapy
 from cds_service.knowledge.model import Knowledge, Rule
 from cds_service.rules import calculated, change, precondition, quality, schedule, threshold
 from cds_service.rules.context import NOTHING, Context
-from cds_service.rules.lines import about_rule, doubt_lines
+from cds_service.rules.lines import about_rule, with_doubts
 from cds_service.rules.outcome import (
     RANK,
     ROUTE_UNKNOWN,
@@ -381,6 +381,6 @@ def _doubts(
         else:
             quiet.append(doubt)
     for index, doubts in lines.items():
-        extra = (*findings[index].lines, *doubt_lines(tuple(doubts)))
-        findings[index] = msgspec.structs.replace(findings[index], lines=extra)
+        told_once = with_doubts(findings[index].lines, tuple(doubts))
+        findings[index] = msgspec.structs.replace(findings[index], lines=told_once)
     return findings, tuple(quiet)

@@ -77,6 +77,22 @@ def newer_not_comparable(measurement: Measurement, ctx: Context) -> list[Line]:
     ][:1]
 
 
+def with_doubts(lines: tuple[Line, ...], doubts: tuple[Doubt, ...]) -> tuple[Line, ...]:
+    """Lines of a card and its doubts, each once: what is wrong with a result says more than that something is."""
+    wrong = [
+        (doubt.message == "dq_conflict", doubt.values.get("result"))
+        for doubt in doubts
+        if doubt.message.startswith("dq_")
+    ]
+    kept = tuple(
+        line
+        for line in lines
+        if line.message not in ("conflict", "newer_not_comparable")
+        or (line.message == "conflict", line.values["result"]) not in wrong
+    )
+    return (*kept, *doubt_lines(doubts))
+
+
 def doubt_lines(doubts: tuple[Doubt, ...]) -> list[Line]:
     """Doubts as lines of a card."""
     return [Line(doubt.message, {**doubt.values, "area": doubt.area}) for doubt in doubts]
