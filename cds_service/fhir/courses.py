@@ -6,7 +6,8 @@ where that is known, else from its date. A renewal never moves the start.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
 from datetime import date
 
 import msgspec
@@ -197,23 +198,24 @@ def _dose_changed(course: Sequence[Piece], slack_days: int) -> date | None:
     dated = [piece for piece in course if piece.span.start is not None]
     if len({_sort_of(piece) for piece in dated}) <= 1:  # renewals, as most records are
         return None
-    for number in range(len(dated) - 1, 0, -1):
-        piece = dated[number]
-        before = _running_before(dated[:number], piece.span.start or date.min, slack_days)
-        if before and not any(_same(piece, other) for other in before):
-            return piece.span.start
+    starts = [piece.span.start or date.min for piece in dated]
+    for piece, day in zip(reversed(dated), reversed(starts), strict=True):
+        earlier = bisect_left(starts, day)
+        if earlier and not any(_same(piece, other) for other in _running_before(dated, earlier, day, slack_days)):
+            return day
     return None
 
 
-def _running_before(earlier: Sequence[Piece], day: date, slack_days: int) -> list[Piece]:
-    """Records that were running when a new one began on `day`: those of the latest date, and unfinished ones."""
-    spans = [(piece, piece.span) for piece in earlier]
-    spans = [(piece, span) for piece, span in spans if span.start is not None and span.start < day]
-    if not spans:
-        return []
-    latest = spans[-1][1].start
-    unfinished = add_days(day, -slack_days)
-    return [piece for piece, span in spans if span.start == latest or (span.reach or date.min) >= unfinished]
+def _running_before(dated: Sequence[Piece], earlier: int, day: date, slack_days: int) -> Iterator[Piece]:
+    """Of so many records the ones that were running when a new one began on `day`, the latest first.
+
+    Those of the latest date, and unfinished ones. One by one: of hundreds of renewals the first is mostly enough.
+    """
+    latest, unfinished = dated[earlier - 1].span.start, add_days(day, -slack_days)
+    for index in range(earlier - 1, -1, -1):
+        span = dated[index].span
+        if span.start == latest or (span.reach or date.min) >= unfinished:
+            yield dated[index]
 
 
 def _sort_of(piece: Piece) -> tuple[object, ...]:
