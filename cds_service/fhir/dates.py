@@ -11,6 +11,9 @@ _SHAPES = frozenset({"--T", "--t", "-- "})
 """What separates year, month, day and time."""
 _UNREAD = When(date.min, date.min)
 _YEAR, _MONTH, _DAY = 4, 7, 10
+FIRST_YEAR = 1900
+"""Nothing in the chart of a living patient is older. Programs write 0001-01-01 or 1753-01-01 where they know no
+date: taken at its word, a result would be too old to be looked at, and whoever was born then of age."""
 
 
 class Calendar:
@@ -22,12 +25,15 @@ class Calendar:
         self._read: dict[str, When | None] = {}
 
     def when(self, text: str | None) -> When | None:
-        """The date that `text` names; None if it names none. Never raises."""
+        """The date that `text` names; None if it names none, or one before `FIRST_YEAR`. Never raises."""
         if text is None:
             return None
         found = self._read.get(text, _UNREAD)
         if found is _UNREAD:
-            found = self._read[text] = _parse(text, self._zone)
+            found = _parse(text, self._zone)
+            if found is not None and found.last_day.year < FIRST_YEAR:
+                found = None
+            self._read[text] = found
         return found
 
     def day(self, text: str | None) -> date | None:

@@ -90,6 +90,20 @@ def test_the_chart_that_is_open_in_the_workbench(page: FlaskClient, knowledge: K
         assert page.post("/chart", data={"request": body}, headers=headers).status_code == 403
 
 
+@pytest.mark.parametrize("element", ["authoredOn", "effectiveDateTime"])
+def test_dates_that_stand_for_none_are_no_days_of_the_picture(
+    page: FlaskClient, knowledge: Knowledge, element: str
+) -> None:
+    """What .NET writes where it knows no date."""
+    case = next(case for case in example_cases() if case.id == "hematocrit-high")
+    body = re.sub(
+        rf'"{element}":"[^"]*"', f'"{element}":"0001-01-01T00:00:00"', Runner(knowledge).body(case).decode()
+    )
+    answer = page.post("/chart", data={"request": body, "as_of": "2026-11-22"})
+    assert answer.status_code == 200
+    assert "testosterone cypionate" in answer.text
+
+
 def test_a_span_of_time(page: FlaskClient) -> None:
     everything = page.get("/chart?patient=three-years&years=all").text
     last_year = page.get("/chart?patient=three-years&years=1").text
