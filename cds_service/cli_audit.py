@@ -25,7 +25,7 @@ def audit(since: str | None, until: str | None, fhir: bool) -> None:
     from cds_service.feedback.audit import audit_event, records  # slow to load
     from cds_service.feedback.database import check, connect
 
-    engine = connect(settings.database_url)
+    engine = connect(settings.database_url, hurried=False)
     try:
         check(engine)
         for record in records(engine, *bounds):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from datetime import date, datetime, time, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,9 +16,11 @@ from rich.console import Console
 from rich.table import Table
 
 from cds_service.app import knowledge_of, now_utc
-from cds_service.settings import load
+from cds_service.settings import Settings, load
 
 if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
     from cds_service.feedback.codes import CodeFigures
     from cds_service.feedback.report import Line, Report
 
@@ -39,7 +42,6 @@ def report(since: datetime | None, until: datetime | None, file: Path | None) ->
     """
     from cds_service.feedback.codes import codes
     from cds_service.feedback.report import report as figures_of  # slow to load; most commands need no database
-    from cds_service.feedback.store import open_store
 
     settings = load(os.environ)
     now = now_utc()
@@ -49,11 +51,10 @@ def report(since: datetime | None, until: datetime | None, file: Path | None) ->
     if begin >= end:
         raise click.UsageError("--since: expected a day before the end of the period")
     knowledge = knowledge_of(settings, now.astimezone(settings.zone).date())
-    store = open_store(settings)
-    figures = figures_of(store.engine, knowledge, since=begin, until=end)
     last = (end - timedelta(microseconds=1)).astimezone(settings.zone).date()
-    unmapped = codes(store.engine, since=first, until=last)
-    store.close()
+    with _records(settings) as engine:
+        figures = figures_of(engine, knowledge, since=begin, until=end)
+        unmapped = codes(engine, since=first, until=last)
     if file is not None:
         with file.open("w", encoding="utf-8", newline="") as target:
             csv.writer(target).writerows(rows(figures))
@@ -61,6 +62,19 @@ def report(since: datetime | None, until: datetime | None, file: Path | None) ->
     _print(figures, settings.zone, console)
     if unmapped:
         _print_codes(unmapped, console)
+
+
+@contextmanager
+def _records(settings: Settings) -> Iterator[Engine]:
+    """The site's database, where a command may take its time. Raises DatabaseError."""
+    from cds_service.feedback.database import check, connect
+
+    engine = connect(settings.database_url, hurried=False)
+    try:
+        check(engine)
+        yield engine
+    finally:
+        engine.dispose()
 
 
 def _midnight(day: date, zone: ZoneInfo) -> datetime:
@@ -122,9 +136,9 @@ def _print_codes(unmapped: Iterable[CodeFigures], console: Console) -> None:
 def purge(days: int | None) -> None:
     """Remove the records of calls, cards, feedback and codes that are older than the site keeps them."""
     from cds_service.feedback.report import purge as remove
-    from cds_service.feedback.store import open_store
 
     settings = load(os.environ)
     before = now_utc() - timedelta(days=days or settings.keep_days)
-    removed = remove(open_store(settings).engine, before)
+    with _records(settings) as engine:
+        removed = remove(engine, before)
     click.echo(f"{removed} rows from before {before:%Y-%m-%d %H:%M} UTC were removed")

@@ -49,10 +49,11 @@ _LOCK = 5_028_911_402_773_310_481
 """Any number: the lock of PostgreSQL that all writers of this service take."""
 
 
-def connect(url: str) -> Engine:
+def connect(url: str, *, hurried: bool = True) -> Engine:
     """The engine of a database; '' is the file `cds-service.sqlite3` in the working directory.
 
-    Nothing is opened yet. Raises DatabaseError if the URL cannot be read or its driver is not installed.
+    `hurried` False: a statement may take its time, since no call waits for it. Nothing is opened yet. Raises
+    DatabaseError if the URL cannot be read or its driver is not installed.
     """
     try:
         parsed = make_url(url or DEFAULT_URL)
@@ -64,7 +65,7 @@ def connect(url: str) -> Engine:
             hide_parameters=True,
             connect_args={
                 "connect_timeout": _CONNECT_SECONDS,
-                "options": f"-c statement_timeout={_STATEMENT_MS}",
+                "options": f"-c statement_timeout={_STATEMENT_MS if hurried else 0}",
                 **_LIVELY,
             },
         )

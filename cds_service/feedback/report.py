@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Literal
 
 import msgspec
-from sqlalchemy import Connection, Engine, Select, delete, func, select
+from sqlalchemy import ColumnElement, Connection, Engine, Select, Table, delete, func, select, tuple_
 from sqlalchemy.exc import SQLAlchemyError
 
 from cds_service.feedback.database import writing
@@ -24,6 +24,8 @@ NO_REASON = "no reason"
 OTHER_REASON = "other reason"
 LEAST_FIRED = 5
 """A rule that fired less often than this is too rare to compare two periods by."""
+BATCH = 10_000
+"""Rows that are removed at once."""
 TIMES = 3
 """A rule is told that fires so many times as often as before."""
 
@@ -212,10 +214,18 @@ def purge(engine: Engine, before: datetime) -> int:
     )
     removed = 0
     try:
-        for table, age in ages:  # each in its own transaction: a service at work waits less
-            with writing(engine) as connection:
-                instant = before.date() if table is CODES else before
-                removed += connection.execute(delete(table).where(age < instant)).rowcount
+        for table, age in ages:
+            old = age < (before.date() if table is CODES else before)
+            while gone := _remove_some(engine, table, old):
+                removed += gone
     except SQLAlchemyError as error:
         raise DatabaseError("database: records cannot be removed") from error
     return removed
+
+
+def _remove_some(engine: Engine, table: Table, old: ColumnElement[bool]) -> int:
+    """Remove a batch of rows, in a transaction of its own: a service at work waits for no more than that."""
+    key = tuple(table.primary_key.columns)
+    some = select(*key).where(old).limit(BATCH)
+    with writing(engine) as connection:
+        return connection.execute(delete(table).where(tuple_(*key).in_(some))).rowcount

@@ -6,13 +6,16 @@ import csv
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, text
 
 from cds_service import cli
-from cds_service.feedback.database import connect, upgrade
+from cds_service.feedback import report as report_module
+from cds_service.feedback.database import connect, upgrade, writing
 from cds_service.feedback.entries import Entry, keep
+from cds_service.feedback.errors import DatabaseError
 from cds_service.feedback.records import CallRecord, Suggested, Told, write
 from cds_service.feedback.report import Report, Turn, purge, report
 from cds_service.feedback.tables import ACCEPTED, CALLS, CARDS, FEEDBACK, REPLAYS, SUGGESTIONS
@@ -175,6 +178,40 @@ def test_a_purge_removes_what_is_older_and_nothing_else(seeded, rows):
     assert removed == 54
     purge(seeded, MAY + timedelta(seconds=1))
     assert [len(rows(table)) for table in (CALLS, CARDS, SUGGESTIONS, FEEDBACK, ACCEPTED, REPLAYS)] == [0] * 6
+
+
+@pytest.mark.parametrize("most", [1, 7, 20])
+def test_a_purge_goes_by_batches_and_leaves_none(seeded, rows, monkeypatch, most):
+    """A service at work waits for a batch and no longer; PostgreSQL ends what takes longer than its limit."""
+    batches: list[int] = []
+
+    def remove_some(*given: Any) -> int:
+        batches.append(whole(*given))
+        return batches[-1]
+
+    whole = report_module._remove_some
+    monkeypatch.setattr(report_module, "BATCH", most)
+    monkeypatch.setattr(report_module, "_remove_some", remove_some)
+    assert purge(seeded, APRIL) == 54
+    assert max(batches) == most
+    assert (len(rows(CALLS)), min(rows(CALLS, "time"))) == (11, (APRIL + timedelta(hours=1),))  # 10 of April
+
+
+SLOW = """
+CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(2.2); RETURN NULL; END $$;
+CREATE TRIGGER slow AFTER DELETE ON calls FOR EACH STATEMENT EXECUTE FUNCTION wait()
+"""
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_a_command_may_wait_longer_for_postgresql_than_a_call(database_url, fresh, monkeypatch, capsys):
+    monkeypatch.setenv("CDS_DATABASE_URL", database_url)
+    with writing(fresh) as connection:
+        connection.execute(text(SLOW))
+    with pytest.raises(DatabaseError):
+        purge(fresh, APRIL)
+    assert cli.run(["purge"]) == 0
+    assert capsys.readouterr().out.startswith("0 rows from before ")
 
 
 # -- the commands ------------------------------------------------------------------------------------
