@@ -31,7 +31,7 @@ FIELDS = frozenset(
         "rules",  # ids of the rules that spoke
         "snoozed",  # ids of those that would have, but were set aside
         "silent",  # ids of those that would have, but the site does not show them
-        "failed",  # id of each rule that raised -> exception type
+        "failed",  # id of each rule that raised, or whose card could not be worded -> exception type
         "unknown",  # number of doubts told to the user
         "gaps",  # prefetch key -> why it could not be used
         "fetched",  # prefetch key -> "ok", or why it could not be fetched from the EHR

@@ -30,9 +30,18 @@ class Renderer(Protocol):
     """What `make_renderer` makes."""
 
     def __call__(
-        self, evaluation: Evaluation, chart: Chart, new_uuid: Callable[[], str], note: Note = ..., /
+        self,
+        evaluation: Evaluation,
+        chart: Chart,
+        new_uuid: Callable[[], str],
+        note: Note = ...,
+        failed: dict[str, str] | None = ...,
+        /,
     ) -> list[JSON]:
-        """Card JSON of an evaluation; `note` is told of each card what may be kept of it."""
+        """Card JSON of an evaluation; `note` is told of each card what may be kept of it.
+
+        `failed` takes the rules whose card could not be worded: id -> exception type.
+        """
         ...
 
 
@@ -77,15 +86,21 @@ def make_renderer(
     sexed = frozenset(rule.id for rule in knowledge.rules if _rests_on_sex(rule, knowledge))
 
     def render(
-        evaluation: Evaluation, chart: Chart, new_uuid: Callable[[], str], note: Note = _forget
+        evaluation: Evaluation,
+        chart: Chart,
+        new_uuid: Callable[[], str],
+        note: Note = _forget,
+        failed: dict[str, str] | None = None,
     ) -> list[JSON]:
         cards, doubts = [], list(evaluation.doubts)
         for finding in evaluation.findings:
             sex_source = chart.patient.sex_source if finding.rule.id in sexed else ""
             try:
                 cards.append(card_of(finding, evaluation, words, sex_source))
-            except Exception:  # law 1: a card that cannot be worded is told, and takes no other card down
+            except Exception as error:  # law 1: a card that cannot be worded is told, and takes no other card down
                 doubts.append(Doubt("rule_failed", finding.rule.id, {"title": finding.rule.title}))
+                if failed is not None:
+                    failed[finding.rule.id] = type(error).__name__
         if doubts:
             cards.append(quiet_card(tuple(doubts), words))
         shown = []

@@ -206,7 +206,7 @@ def answer(
     watch.lap("judge")
     notes = Notes(desk.silent_all)
     fresh_uuid = this_call().new_uuid
-    cards = desk.render(evaluation, chart, fresh_uuid, notes.take)
+    cards = desk.render(evaluation, chart, fresh_uuid, notes.take, facts["failed"])
     notes.unseen(evaluation, fresh_uuid)
     if desk.records:
         _record(call, patient, chart, evaluation, notes, desk)

@@ -27,8 +27,10 @@ def test_a_template_that_raises_takes_no_other_card_down(
     assert "HCT-1" in {finding.rule.id for finding in evaluation.findings}
     monkeypatch.setattr(Words, "detail", broken)
     numbers = iter(range(1000))
-    shown = cards.make_renderer(knowledge)(evaluation, patient, lambda: str(next(numbers)))
+    failed: dict[str, str] = {}
+    shown = cards.make_renderer(knowledge)(evaluation, patient, lambda: str(next(numbers)), cards._forget, failed)
     topics = [card["source"]["topic"]["code"] for card in shown]
     assert "HCT-1" not in topics
     assert "UNKNOWN" in topics
     assert "MISS" in topics
+    assert failed == {"HCT-1": "ValueError"}

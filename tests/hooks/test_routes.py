@@ -5,17 +5,19 @@ from __future__ import annotations
 import io
 import json
 import time
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from uuid import RFC_4122, UUID
 
 import pytest
 
 from cds_service.app import create_app
 from cds_service.hooks import body as body_module
-from cds_service.hooks import routes
+from cds_service.hooks import cards, routes
 from cds_service.hooks.prefetch import build_expected
 from cds_service.rules import engine
 from cds_service.rules.engine import evaluate
+from cds_service.scenarios.bundles import example_cases
+from cds_service.scenarios.run import Runner
 from cds_service.settings import MEBIBYTE, Settings
 
 VIEW = "/cds-services/hormone-therapy-patient-view"
@@ -432,6 +434,22 @@ def test_rule_that_failed_is_logged_by_its_id(client, make_call, monkeypatch, lo
     assert set(line["failed"].values()) == {"ArithmeticError"}
     assert set(line["failed"]) <= {rule.id for rule in knowledge.rules}
     assert "Roe" not in json.dumps(line)
+
+
+def test_a_card_that_cannot_be_worded_is_logged_by_its_rule(client, knowledge, monkeypatch, log_lines):
+    """Whoever keeps the templates learns of it from the log, not from the users who read the quiet card."""
+
+    def fail(finding, *_others):
+        raise ArithmeticError(finding.rule.id)
+
+    monkeypatch.setattr(cards, "card_of", fail)
+    case = next(case for case in example_cases(date(2026, 3, 15)) if case.id == "hematocrit-high")
+    body = Runner(knowledge).body(case)
+    (card,) = client.post(VIEW, data=body, content_type="application/json").get_json()["cards"]
+    (line,) = log_lines()
+    assert card["source"]["topic"]["code"] == "UNKNOWN"
+    assert line["level"] == "warning"
+    assert line["failed"] == dict.fromkeys(line["rules"], "ArithmeticError") != {}
 
 
 def test_nothing_of_a_request_reaches_the_log(client, make_call, log):
