@@ -145,6 +145,8 @@ def _read(body: bytes) -> HookRequest:
         if hook not in get_args(HookName):
             raise ExplainError(f"hook: expected one of {', '.join(get_args(HookName))}, not {hook!r}")
         return read_request(body, str(hook))
+    except RecursionError as error:
+        raise ExplainError("expected a hook request as JSON: nested too deeply") from error
     except msgspec.DecodeError as error:
         raise ExplainError(f"expected a hook request as JSON: {error}") from error
     except HookError as error:

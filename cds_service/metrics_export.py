@@ -54,7 +54,7 @@ class AllWorkers(Collector):
 def _is_alive(process: int) -> bool:
     try:
         os.kill(process, 0)
-    except ProcessLookupError:
+    except (ProcessLookupError, PermissionError):  # of another user: the number has been given away
         return False
     return True
 

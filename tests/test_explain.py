@@ -343,6 +343,7 @@ def test_everything_fits_into_json(explained) -> None:
     [
         (b"{", "expected a hook request as JSON"),
         (b"[]", "expected a hook request as JSON"),
+        (b'{"hook": ' + b"[" * 100_000 + b"]" * 100_000 + b"}", "nested too deeply"),
         (b"{}", "hook: expected one of patient-view"),
         (b'{"hook": "appointment-book"}', "not 'appointment-book'"),
         (b'{"hook": "patient-view"}', "hookInstance: missing"),

@@ -196,6 +196,21 @@ def test_workers_are_added_up_and_the_gone_stay(tally, tmp_path):
     assert second['cds_service_info{version="1"}'] == 1
 
 
+def test_a_number_that_another_user_has_got_since_is_no_worker(tally, tmp_path, monkeypatch):
+    """A worker that was killed leaves its files; the system may give its number to a process of anybody."""
+    tally.count("cds_feedback", "accepted", by=3)
+
+    def foreign(_process: int, _signal: int) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(os, "kill", foreign)
+    workers = AllWorkers(tmp_path, {})
+    shown = [page(workers) for _ in range(2)]
+    assert [each["cds_workers"] for each in shown] == [0, 0]
+    assert [each['cds_feedback_total{outcome="accepted"}'] for each in shown] == [3, 3]
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_nobody_counts_where_nobody_asked(tmp_path):
     assert tally_of({}) is None
     assert tally_of({metrics.FOLDER: str(tmp_path)}) is not None
