@@ -331,7 +331,7 @@ def _tidy(value: Any, expected: Check) -> Any:
 
 
 def _clients(name: str, tables: dict[str, Any], problems: list[str]) -> tuple[Client, ...]:
-    """The `[clients.NAME]` tables; empty if one is at fault."""
+    """The `[clients.NAME]` tables; without those at fault."""
     found = []
     for client, entries in tables.items():
         where = f"{name}: clients.{client}"

@@ -57,7 +57,6 @@ class Reading:
         self.used = 0
         self.entries: list[Callable[[], Sequence[Entry]]] = []
         """Everything that came in, page by page, to look references up in."""
-        self.medications_met: list[tuple[Entry, str]] = []
         self.medications_used: set[int] = set()
         self._own_reference = f"Patient/{self.patient_id}"
         self._about: dict[str, bool] = {}

@@ -195,14 +195,12 @@ class Timing(Element, frozen=True):
     """Timing."""
 
     repeat: Repeat | None = None
-    code: Concept | None = None
 
 
 class DoseAndRate(Element, frozen=True):
     """Dosage.doseAndRate."""
 
     dose_quantity: Quantity | None = None
-    dose_range: Raw = ABSENT
 
 
 class Dosage(Element, frozen=True):
@@ -293,7 +291,6 @@ class Medication(Resource, frozen=True):
     """Medication."""
 
     code: Concept | None = None
-    form: Concept | None = None
     ingredient: list[Ingredient] | None = None
 
 

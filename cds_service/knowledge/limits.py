@@ -18,7 +18,7 @@ from typing import Any
 
 import msgspec
 
-from cds_service.knowledge.model import THRESHOLDS, Knowledge, Rule
+from cds_service.knowledge.model import THRESHOLDS, Rule
 from cds_service.knowledge.vocabulary import Marker
 from cds_service.knowledge.yaml_file import dotted
 
@@ -88,12 +88,6 @@ def replaced(rule: Rule, field: Field, value: Any) -> Rule:
     if field[:1] == ("applies",):
         return msgspec.structs.replace(rule, applies=_put(rule.applies, field[1:], value))
     return msgspec.structs.replace(rule, spec=_put(rule.spec, field, value))
-
-
-def effective(limit: RuleLimit, knowledge: Knowledge) -> Decimal | None:
-    """The number that holds at this site; None for the laboratory's own limit or a switch that sets none."""
-    value: Any = limit.value or (knowledge.switches[limit.switch] if limit.switch else None)
-    return None if value is None else Decimal(str(value))
 
 
 def display_step(subject: str, limit: Decimal, markers: Mapping[str, Marker]) -> Decimal:
