@@ -21,6 +21,8 @@ from cds_service.knowledge.model import Knowledge
 from cds_service.settings import Settings, load
 
 FOLDER = click.Path(file_okay=False, exists=True, path_type=Path)
+EXAMPLE = "https://cds.example.org"
+"""Where the service of the sheets is."""
 _BLOCK = re.compile(r"(<!-- setup: ([a-z]+) -->\n).*?(<!-- end of setup -->)", re.DOTALL)
 
 
@@ -55,7 +57,8 @@ def setup(write: Path | None) -> None:
     if not sheets:
         raise click.UsageError(f"--write: no sheets (*.md) in {write}; copy those of docs/setup there first")
     for sheet in sheets:
-        sheet.write_text(filled(sheet.read_text(encoding="utf-8"), parts), encoding="utf-8")
+        text = sheet.read_text(encoding="utf-8").replace(EXAMPLE, settings.base_url)
+        sheet.write_text(filled(text, parts), encoding="utf-8")
     click.echo(f"{len(sheets)} sheets in {write} have the values of {settings.base_url}")
 
 

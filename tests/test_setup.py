@@ -89,6 +89,9 @@ def test_setup_fills_a_copy_of_the_sheets(
     epic = (tmp_path / "epic.md").read_text(encoding="utf-8")
     assert "`https://hooks.hospital.example/cds-services/hormone-therapy-patient-view`" in epic
     assert "## Unverified" in epic
+    chart = (tmp_path / "chart-page.md").read_text(encoding="utf-8")
+    assert "| launch URL | `https://hooks.hospital.example/smart/launch` |" in chart
+    assert not [sheet.name for sheet in tmp_path.glob("*.md") if "cds.example.org" in sheet.read_text("utf-8")]
 
 
 def test_every_link_of_a_card_goes_to_a_listed_host(knowledge: Knowledge) -> None:

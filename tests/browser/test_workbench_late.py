@@ -263,6 +263,14 @@ def test_a_dismissal_whose_call_was_under_way_takes_no_refusal_away(bench: Page)
     expect(bench.locator("#cards")).not_to_contain_text("No card")
 
 
+@pytest.mark.parametrize("body", ["", "{}", '{"cards": null}', "<html>sign in</html>"])
+def test_an_answer_without_a_list_of_cards_is_no_all_clear(bench: Page, body: str):
+    bench.route(CALL, lambda route: route.fulfill(status=200, body=body))
+    bench.get_by_role("button", name="Open the chart").click()
+    expect(bench.locator("#cards").get_by_role("alert")).to_contain_text("HTTP 200")
+    expect(bench.locator("#cards")).not_to_contain_text("No card")
+
+
 def test_a_dismissed_card_leaves_no_all_clear(open_bench: Callable[..., Page]):
     page = open_bench("hematocrit-high")
     page.get_by_role("button", name="Dismiss").click()

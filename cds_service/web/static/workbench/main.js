@@ -52,7 +52,9 @@ const post = (what, {day, hook, direct}, request) => (direct
 async function callOn(day, hook) {
   const [request, left] = ehr.request(sitting.chart, hook, day);
   const asked = asking(day, hook);
-  return {request, left, asked, answer: await post('call', asked, request)};
+  const answer = await post('call', asked, request);
+  // A body without a list of cards, such as a proxy's page, is no answer: it must not look like one without cards.
+  return {request, left, asked, answer: {...answer, ok: answer.ok && Array.isArray(answer.body?.cards)}};
 }
 
 // -- a call, and everything that shows it
@@ -74,7 +76,7 @@ async function ask(isLast, note, focus) {
   showOrders(sitting.chart, orderActs);
   const {request, left, asked, answer} = await callOn(time.day, sitting.hook);
   if (!isLast()) return;
-  Object.assign(sitting, {asked, cards: answer.ok ? answer.body?.cards ?? [] : []});
+  Object.assign(sitting, {asked, cards: answer.ok ? answer.body.cards : []});
   draw(answer, note);
   showDay(left, sitting.walked);
   showWire(request, answer.body);
