@@ -520,6 +520,32 @@ def test_thousands_of_renewals_are_gone_through_in_no_time(course, ehr):
     assert found.dose_changed == day(5999)
 
 
+def test_thousands_of_doses_are_judged_in_time(read, ehr):
+    """Each dose that a ward has given is a record; among them stand other records of the drug, with a dose."""
+    texts = ("50 mg daily", "100 mg daily")
+    old = [ehr.statement(text, effectivePeriod={"start": ago(900)}, dosage=[{"text": text}]) for text in texts]
+    lists = [
+        old
+        + [
+            ehr.statement(f"{n}", effectivePeriod={"start": ago(n % 800), "end": ago(n % 800)}) for n in range(6000)
+        ],
+        old
+        + [
+            ehr.statement(
+                f"{n}",
+                effectivePeriod={"start": ago(n % 800), "end": ago(n % 800)},
+                dosage=[{"text": texts[n % 2]}],
+            )
+            for n in range(6000)
+        ],
+    ]
+    for records in lists:
+        began = process_time()
+        (found,) = read(medications=records).therapies
+        assert process_time() - began < 4
+        assert len(found.sources) == 6002
+
+
 # -- from words --------------------------------------------------------------------------------------
 
 
