@@ -17,8 +17,8 @@ import logging
 import socket
 import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any
 
@@ -27,7 +27,6 @@ import urllib3
 from requests.adapters import HTTPAdapter
 from requests_hardened import Config, HTTPSession
 from requests_hardened.ip_filter import EXTRA_BLOCKED_NET_RANGES, InvalidIPAddress
-from requests_hardened.ip_filter_adapter import IPFilterAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.response import BaseHTTPResponse
@@ -42,8 +41,14 @@ REFUSALS = frozenset({http.client.UNAUTHORIZED, http.client.FORBIDDEN})
 MEDIA = ("application/fhir+json", "application/json", "application/json+fhir", "text/json")
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
-# Where clouds keep the credentials of a machine, as far as no other word covers it; and this network.
-NEVER = tuple(map(ipaddress.ip_network, ("0.0.0.0/8", "168.63.129.16/32", "fd00:ec2::254/128")))
+# Where clouds keep the credentials of a machine, as far as no other word covers it; this network; and addresses of IPv6
+# that are no longer given out, or stand for one of IPv4 (Teredo).
+NEVER = tuple(
+    map(
+        ipaddress.ip_network,
+        ("0.0.0.0/8", "168.63.129.16/32", "fd00:ec2::254/128", "fd20:ce::254/128", "fec0::/10", "2001::/32"),
+    )
+)
 
 # Both write addresses into their messages, and the address of a search holds the patient's id.
 for _name in ("urllib3", "requests_hardened"):
@@ -85,6 +90,16 @@ _mine = threading.local()
 """`line`: that of the request which this thread makes."""
 
 
+@contextmanager
+def holding(line: Line) -> Iterator[None]:
+    """The requests of this thread are those of `line`."""
+    _mine.line = line
+    try:
+        yield
+    finally:
+        line.let_go()
+
+
 class _Plain(HTTPConnection):
     def getresponse(self) -> Any:
         _mine.line.hold(self.sock)
@@ -105,22 +120,23 @@ class _SecurePool(HTTPSConnectionPool):
     ConnectionCls = _Secure
 
 
-class _Adapter(IPFilterAdapter):  # type: ignore[misc] # it comes without types
-    """Looks a name up once, checks the address and connects to just that; TLS is still about the name."""
-
-    def __init__(self, is_https: bool, reach: Reach) -> None:
-        self._reach = reach
-        super().__init__(is_https_proto=is_https, allow_loopback=False)
+class Cuttable(HTTPAdapter):
+    """Its connections are those of the `Line` of their thread."""
 
     def init_poolmanager(self, *args: Any, **options: Any) -> None:
         super().init_poolmanager(*args, **options)
         self.poolmanager.pool_classes_by_scheme = {"http": _PlainPool, "https": _SecurePool}
 
+
+class _Adapter(Cuttable):
+    """Looks a name up once, checks the address and connects to just that; TLS is still about the name."""
+
+    def __init__(self, reach: Reach) -> None:
+        self._reach = reach
+        super().__init__()
+
     def build_connection_pool_key_attributes(self, request: Any, verify: Any, cert: Any = None) -> Any:
-        if self._reach == "public":
-            return super().build_connection_pool_key_attributes(request, verify, cert)
-        # What requests-hardened does, with another choice of addresses: it knows none but public and loopback.
-        attributes: Any = HTTPAdapter.build_connection_pool_key_attributes(self, request, verify, cert)
+        attributes: Any = super().build_connection_pool_key_attributes(request, verify, cert)
         host, pool = attributes
         name, port = host["host"], host["port"]
         shown = f"[{name}]" if ":" in name else name
@@ -145,12 +161,14 @@ def address_of(name: str, port: int | None, reach: Reach) -> str:
 
 
 def is_allowed(address: Address, reach: Reach) -> bool:
-    """True if a server of this reach, which is not `public`, may be at the address."""
+    """True if a server of this reach may be at the address."""
     if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
         address = address.ipv4_mapped
     if reach == "loopback" or address.is_loopback:
-        return address.is_loopback
+        return reach != "public" and address.is_loopback
     if any(address in network for network in (*NEVER, *EXTRA_BLOCKED_NET_RANGES)):
+        return False
+    if reach == "public" and not address.is_global:
         return False
     return not (address.is_link_local or address.is_multicast or address.is_unspecified or address.is_reserved)
 
@@ -173,8 +191,8 @@ def make_session(reach: Reach, ca_file: str = "") -> requests.Session:
     session.verify = ca_file or True
     session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))
     session.headers.update({"Accept": MEDIA[0], "Accept-Encoding": "gzip"})
-    session.mount("http://", _Adapter(False, reach))
-    session.mount("https://", _Adapter(True, reach))
+    session.mount("http://", _Adapter(reach))
+    session.mount("https://", _Adapter(reach))
     return session
 
 
@@ -186,21 +204,19 @@ def get(
     `deadline` is a time of `time.monotonic`; `may_take` is told of every piece that came and says False when that
     is too much.
     """
-    _mine.line = line
     try:
-        try:
-            return _read(session, url, token, line, deadline, may_take)
-        except requests.ConnectionError as error:
-            # A server may close a connection that was kept just as it is used again.
-            if not _closed_early(error):
-                raise
-            return _read(session, url, token, line, deadline, may_take)
+        with holding(line):
+            try:
+                return _read(session, url, token, line, deadline, may_take)
+            except requests.ConnectionError as error:
+                # A server may close a connection that was kept just as it is used again.
+                if not _closed_early(error):
+                    raise
+                return _read(session, url, token, line, deadline, may_take)
     except Unanswered:
         raise
     except Exception as error:  # of requests, urllib3, ssl, zlib, …: whatever it is, there is no answer
         raise _reason(error, line, deadline) from None
-    finally:
-        line.let_go()
 
 
 def _closed_early(error: BaseException) -> bool:

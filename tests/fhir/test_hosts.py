@@ -192,12 +192,21 @@ ADDRESSES = {
     "172.16.0.1": ("private",),
     "192.168.1.1": ("private",),
     "fd12::1": ("private",),
-    "93.184.216.34": ("private",),
-    "2606:4700::1": ("private",),
+    "93.184.216.34": ("public", "private"),
+    "2606:4700::1": ("public", "private"),
+    "::ffff:93.184.216.34": ("public", "private"),
+    "::ffff:10.1.2.3": ("private",),
     "169.254.169.254": (),
     "::ffff:169.254.169.254": (),
     "fe80::1": (),
     "fd00:ec2::254": (),
+    "fd20:ce::254": (),
+    "100.100.100.200": (),
+    "192.0.0.192": (),
+    "fec0::1": (),
+    "2001:0:a9fe:a9fe::1": (),
+    "::169.254.169.254": (),
+    "::127.0.0.1": (),
     "168.63.129.16": (),
     "100.64.0.1": (),
     "0.0.0.0": (),
@@ -213,7 +222,7 @@ ADDRESSES = {
 
 
 @pytest.mark.parametrize("address", ADDRESSES)
-@pytest.mark.parametrize("reach", ["loopback", "private"])
+@pytest.mark.parametrize("reach", ["loopback", "private", "public"])
 def test_addresses_by_reach(address, reach):
     assert is_allowed(ipaddress.ip_address(address), reach) is (reach in ADDRESSES[address])
 
@@ -235,10 +244,24 @@ class Resolver:
         return [info for address in answer for info in self._real(address, port, *args, **options)]
 
 
-def test_one_address_that_may_not_be_called_spoils_the_name(monkeypatch):
-    Resolver(monkeypatch, ["10.0.0.1", "169.254.169.254"])
+@pytest.mark.parametrize(
+    ("reach", "good", "bad"), [("private", "10.0.0.1", "169.254.169.254"), ("public", "93.184.216.34", "10.0.0.1")]
+)
+def test_one_address_that_may_not_be_called_spoils_the_name(monkeypatch, reach, good, bad):
+    Resolver(monkeypatch, [good, bad])
     with pytest.raises(InvalidIPAddress):
-        address_of("ehr.test", 443, "private")
+        address_of("ehr.test", 443, reach)
+
+
+@pytest.mark.parametrize("address", ["168.63.129.16", "169.254.169.254", "10.0.0.1", "127.0.0.1"])
+def test_a_public_server_is_at_a_public_address(monkeypatch, address):
+    Resolver(monkeypatch, [address])
+    with pytest.raises(Unanswered) as caught:
+        fetch("http://ehr.test:9/fhir/Patient/p", "public")
+    assert (caught.value.kind, caught.value.detail) == (
+        "unreachable",
+        "its address is not one that may be called",
+    )
 
 
 def test_ipv4_comes_first(monkeypatch):

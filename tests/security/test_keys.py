@@ -244,6 +244,27 @@ def test_a_dripping_server_does_not_hold_calls_up(keys, key_server, problems):
     assert problems == ["took more than 5 seconds"]
 
 
+def test_a_server_that_drips_its_head_does_not_hold_calls_up(keys, key_server, problems):
+    def drip(handler):
+        handler.wfile.write(b"HTTP/1.1 200 OK\r\nX-Slow: ")
+        end = time.monotonic() + 20
+        while time.monotonic() < end:
+            handler.wfile.write(b"a")
+            handler.wfile.flush()
+            time.sleep(0.1)
+
+    key_server.answer = drip
+    began = time.monotonic()
+    assert keys.find(KID) is None
+    settle()
+    assert time.monotonic() - began < 7
+    assert problems == ["took more than 5 seconds"]
+    key_server.answer = key_server.serve(key_set())
+    began = time.monotonic()
+    assert keys.find(KID) is None, "cooling down"
+    assert time.monotonic() - began < 1
+
+
 def test_an_endless_answer_is_cut_off(keys, key_server, problems):
     def pour(handler):
         handler.send_response(200)
