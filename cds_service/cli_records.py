@@ -58,7 +58,7 @@ def report(since: datetime | None, until: datetime | None, file: Path | None) ->
     if file is not None:
         with file.open("w", encoding="utf-8", newline="") as target:
             csv.writer(target).writerows(rows(figures))
-    console = Console()
+    console = Console(markup=False, emoji=False)  # codes come from callers and may look like markup
     _print(figures, settings.zone, console)
     if unmapped:
         _print_codes(unmapped, console)

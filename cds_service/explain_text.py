@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 
 from rich.console import Console
 from rich.text import Text
 
 from cds_service.explain_facts import Data
+from cds_service.hooks.words import HIDDEN
 from cds_service.knowledge.voice import Voice
 
+CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+"""What would move the cursor, colour what follows or name the window, if somebody wrote it into a chart."""
 TITLES = {
     "finding": "Rules that speak",
     "snoozed": "Rules that a user has set aside for a while",
@@ -35,7 +39,8 @@ def print_explanation(explanation: Data, console: Console, voice: Voice | None =
     """Print everything that `explain_request` has found, in the same voice; None: that of the service."""
     for line in _Printer(voice or Voice()).lines(explanation):
         heading = not line.startswith(" ")
-        console.print(Text(line, style="bold" if heading else ""), soft_wrap=True)
+        shown = HIDDEN.sub("", CONTROLS.sub(" ", line))
+        console.print(Text(shown, style="bold" if heading else ""), soft_wrap=True)
 
 
 class _Printer:

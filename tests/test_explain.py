@@ -372,6 +372,23 @@ def printed(explanation: dict[str, Any]) -> str:
     return out.getvalue()
 
 
+def test_nothing_in_a_chart_writes_to_the_terminal(cases: dict[str, Case]) -> None:
+    attack = "mg\x1b]0;title\x07\x1b[31m\x9b2J\r\n\u202e\u2028[red]"
+    request = json.loads(request_of(cases["high"]))
+    results = [
+        entry["resource"]
+        for key, bundle in request["prefetch"].items()
+        if key.startswith("labs")
+        for entry in bundle.get("entry", [])
+    ]
+    for result in results:
+        result["valueQuantity"] = {"value": 5, "unit": attack}
+    text = printed(explain_request(json.dumps(request).encode(), knowledge(), as_of=DAY, zone=UTC))
+    assert "5 mg" in text
+    assert "[red]" in text
+    assert all(character.isprintable() for character in text.replace("\n", ""))
+
+
 def test_the_text_answers_why_this_card(explained) -> None:
     text = printed(explained("high"))
     for part in (

@@ -45,6 +45,14 @@ def test_replicas_have_no_rights_and_write_nothing(services: dict[str, Any]) -> 
         assert replica["tmpfs"] == ["/tmp"]
 
 
+def test_the_proxy_has_no_rights(services: dict[str, Any]) -> None:
+    proxy = services["proxy"]
+    assert proxy["user"].partition(":")[0] not in ("", "0", "root")
+    assert proxy["cap_drop"] == ["ALL"]
+    assert proxy["read_only"]
+    assert proxy["security_opt"] == ["no-new-privileges:true"]
+
+
 def test_no_secret_stands_in_it(services: dict[str, Any]) -> None:
     passwords = re.findall(r"PASSWORD: (.*)", TEXT)
     assert passwords

@@ -14,7 +14,8 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from cds_service.settings import VARIABLES, load
+from cds_service.app import create_app
+from cds_service.settings import VARIABLES, Settings, load
 from tests.test_packaging import TOP
 
 CHART = TOP / "deploy" / "helm"
@@ -150,6 +151,23 @@ def test_everything_selects_the_same_pods(make: Any) -> None:
     assert resources["Service"]["spec"]["selector"] == labels
     assert resources["PodDisruptionBudget"]["spec"]["selector"]["matchLabels"] == labels
     assert resources["NetworkPolicy"]["spec"]["podSelector"]["matchLabels"] == labels
+
+
+def test_the_ingress_lets_in_all_that_others_may_ask_and_no_more(make: Any) -> None:
+    (rule,) = make(*EVERYTHING)["Ingress"]["spec"]["rules"]
+    let_in = {path["path"] for path in rule["http"]["paths"]}
+    app = create_app(
+        Settings(
+            host="0.0.0.0",
+            public_url="https://cds.example.org",
+            allow_unauthenticated=True,
+            smart_client_id="x",
+            governance=True,
+            governance_token="0123456789abcdef",
+        )
+    )
+    served = {f"/{rule.rule.split('/')[1]}" for rule in app.url_map.iter_rules()}
+    assert let_in == served - {"/healthz", "/readyz"}
 
 
 def test_the_network_is_shut_unless_opened(make: Any) -> None:

@@ -113,3 +113,15 @@ def test_the_report_tells_them(
         "epic", "urn:lab", "HCT-L", "HCT", "2", "2026-03-01", "2026-03-01",
     ]  # fmt: skip
     assert "T-77" not in told
+
+
+def test_a_code_that_looks_like_markup_is_told_as_it_is(
+    fresh: Engine, database_url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    odd = ("[/bold]", "[red]:smile:", "[link=https://e.example]")
+    write(fresh, b"k", [call(1, *(("urn:lab", code, "HCT") for code in odd))])
+    monkeypatch.setenv("CDS_DATABASE_URL", database_url)
+    monkeypatch.setenv("COLUMNS", "160")
+    assert cli.run(["report", "--since", "2026-03-01", "--until", "2026-03-31"]) == 0
+    told = capsys.readouterr().out
+    assert all(code in told for code in odd)
