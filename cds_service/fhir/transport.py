@@ -41,7 +41,7 @@ REFUSALS = frozenset({http.client.UNAUTHORIZED, http.client.FORBIDDEN})
 MEDIA = ("application/fhir+json", "application/json", "application/json+fhir", "text/json")
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
-# Where clouds keep the credentials of a machine, as far as no other word covers it; this network; and addresses of IPv6
+# Where clouds keep the credentials of a machine, as far as no other word covers it; this network; addresses of IPv6
 # that are no longer given out, or stand for one of IPv4 (Teredo).
 NEVER = tuple(
     map(
@@ -124,6 +124,7 @@ class Cuttable(HTTPAdapter):
     """Its connections are those of the `Line` of their thread."""
 
     def init_poolmanager(self, *args: Any, **options: Any) -> None:
+        """Make the pools of such connections."""
         super().init_poolmanager(*args, **options)
         self.poolmanager.pool_classes_by_scheme = {"http": _PlainPool, "https": _SecurePool}
 
