@@ -26,7 +26,10 @@ from cds_service.settings import load as load_settings
 @click.option("--hook", type=click.Choice(get_args(HookName)), help="Fire this hook instead of the example's own.")
 @click.option("--json", "as_json", is_flag=True, help="Print the answer as JSON.")
 def demo(patient: str | None, listed: bool, hook: HookName | None, as_json: bool) -> None:
-    """Show the cards of an example PATIENT; without one, those of all of them in short."""
+    """Show the cards of an example PATIENT; without one, those of all of them in short.
+
+    By the rules and words as they are shipped, without what the site has changed: `explain` tells that.
+    """
     cases = example_cases()
     if listed:
         terminal.list_examples(cases)
