@@ -78,18 +78,9 @@ def newer_not_comparable(measurement: Measurement, ctx: Context) -> list[Line]:
 
 
 def with_doubts(lines: tuple[Line, ...], doubts: tuple[Doubt, ...]) -> tuple[Line, ...]:
-    """Lines of a card and its doubts, each once: what is wrong with a result says more than that something is."""
-    wrong = [
-        (doubt.message == "dq_conflict", doubt.values.get("result"))
-        for doubt in doubts
-        if doubt.message.startswith("dq_")
-    ]
-    kept = tuple(
-        line
-        for line in lines
-        if line.message not in ("conflict", "newer_not_comparable")
-        or (line.message == "conflict", line.values["result"]) not in wrong
-    )
+    """Lines of a card and its doubts; a conflict of two values is told once, with the value that is used."""
+    conflicts = [doubt.values["result"] for doubt in doubts if doubt.message == "dq_conflict"]
+    kept = tuple(line for line in lines if line.message != "conflict" or line.values["result"] not in conflicts)
     return (*kept, *doubt_lines(doubts))
 
 
