@@ -12,7 +12,7 @@ import pytest
 
 from cds_service.app import create_app
 from cds_service.chart import Chart
-from cds_service.hooks.words import Words
+from cds_service.hooks.words import Words, escape
 from cds_service.knowledge.model import Knowledge
 from cds_service.rules.engine import evaluate
 from cds_service.scenarios.workbench import TOOLS
@@ -21,6 +21,7 @@ from cds_service.web import pages
 from cds_service.web.chart_data import ChartData, Point, Series, chart_data
 from cds_service.web.chart_drawing import drawing
 from cds_service.web.chart_limits import joined, shared
+from cds_service.web.text import unmarked
 from tests.rules.conftest import TODAY, chart, course, gap, measurement, on_testosterone, supply, when
 
 
@@ -315,3 +316,8 @@ def test_shared_days():
     assert shared((A, B), (B, None)) == (B, B)
     assert shared((A, B), (C, D)) is None
     assert shared((None, None), (None, D)) == (None, D)
+
+
+@pytest.mark.parametrize("words", ["a `b` c", r"back\slash", "*x* [y](z) <b>", "1. first", "it's - so"])
+def test_what_was_escaped_for_a_card_is_on_the_page_as_it_was_written(words: str) -> None:
+    assert unmarked(escape(words)) == words
