@@ -83,8 +83,11 @@ def test_the_instant_is_that_of_the_offset_or_else_of_the_site_and_stands_in_utc
     assert when.instant.tzinfo is UTC
 
 
-def test_a_leap_second_is_a_time():
-    when = Calendar(BERLIN).when("2016-12-31T23:59:60Z")
+@pytest.mark.parametrize(
+    "text", ["2016-12-31T23:59:60Z", "2016-12-31T23:59:60z", "2017-01-01T00:59:60+01:00", "2017-01-01T00:59:60"]
+)
+def test_a_leap_second_is_a_time(text):
+    when = Calendar(BERLIN).when(text)
     assert when is not None
     assert when.instant == datetime(2016, 12, 31, 23, 59, 59, tzinfo=UTC)
 
