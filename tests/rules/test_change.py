@@ -397,8 +397,10 @@ def test_the_projection_is_kept_for_explain_and_for_the_card(knowledge):
     assert (told.earlier, told.facts) == (tuple(earlier), patient.therapies)
     assert told.values == {"crossing": date(2026, 12, 6), "slope": Decimal("5.000"), "count": 3}
     assert ended.reason == "crossing on 2026-12-06"
-    cut = found(msgspec.structs.replace(patient, gaps=(gap("HCT"),)), knowledge, "TREND-HCT")
-    assert [(doubt.message, doubt.area) for doubt in cut.doubts] == [("gap_absent", "HCT")]
+    cut = outcome(msgspec.structs.replace(patient, gaps=(gap("HCT"),)), knowledge, "TREND-HCT")
+    assert cut.finding is not None
+    for doubts in (cut.doubts, cut.finding.doubts):
+        assert [(doubt.message, doubt.area) for doubt in doubts] == [("gap_absent", "HCT")]
 
 
 @pytest.mark.parametrize(

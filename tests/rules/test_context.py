@@ -138,6 +138,22 @@ def test_an_age_from_a_year_of_birth_is_a_range(knowledge):
     assert ctx(chart(birth=None), knowledge).age() == (None, None)
 
 
+@pytest.mark.parametrize(("year", "adult"), [(2007, True), (2008, None), (2009, False)])
+def test_a_year_of_birth_does_not_tell_whether_the_18th_birthday_has_come(knowledge, year, adult):
+    """Today is 2026-11-22: of those born in 2008 some are 18 and some are not."""
+    born = When(date(year, 1, 1), date(year, 12, 31), "year")
+    assert ctx(chart(birth=born), knowledge).adult() is adult
+
+
+def test_a_limit_is_the_laboratorys_own_only_if_it_was_reported(knowledge):
+    limit = {"reference": "high", "default": "40.0"}
+    own = measurement("E2", "50", reference_high=Decimal("38.5"))
+    seen = ctx(chart(), knowledge)
+    assert seen.limit_for(limit, own) == (Decimal("38.5"), True)
+    assert seen.limit_for(limit, measurement("E2", "50")) == (Decimal("40.0"), False)
+    assert seen.limit_for({"reference": "high"}, measurement("E2", "50")) is None
+
+
 # -- courses and products ----------------------------------------------------------------------------
 
 
@@ -194,6 +210,13 @@ def test_a_cut_list_is_complete_from_a_day_on(knowledge, complete_since, asked_s
     doubts = ctx(patient, knowledge).doubts("HCT", since)
     assert [doubt.message for doubt in doubts] == (["gap_truncated"] if open_ else [])
     assert ctx(patient, knowledge).doubts("PSA", since) == ()
+
+
+@pytest.mark.parametrize(("complete_since", "open_"), [(99, True), (100, False), (101, False)])
+def test_a_cut_list_that_reaches_back_far_enough_leaves_no_doubt(knowledge, complete_since, open_):
+    patient = chart(gaps=[gap("HCT", kind="truncated", complete_since=complete_since)])
+    doubts = ctx(patient, knowledge).lately("HCT", 100)
+    assert [doubt.message for doubt in doubts] == (["gap_truncated"] if open_ else [])
 
 
 def test_a_refused_resource_is_a_doubt_only_where_it_is_to_be_told(knowledge):
