@@ -39,6 +39,13 @@ def test_markers_of_a_rule(knowledge):
     assert "E2" in markers_needed(only(knowledge, notes=(Note("x", {"result": {"marker": "E2"}}),)))
 
 
+def test_markers_of_a_protocols_own_condition(knowledge):
+    bare = only(knowledge)
+    first, *others = bare.protocols
+    asking = msgspec.structs.replace(first, applies={"not": {"has_result": {"marker": "HCG"}}})
+    assert "HCG" in markers_needed(msgspec.structs.replace(bare, protocols=(asking, *others)))
+
+
 def test_a_rule_that_does_not_run_needs_nothing(knowledge):
     spec = {"marker": "HCT"}
     assert markers_needed(only(knowledge, spec=spec, status="retired")) == set()
