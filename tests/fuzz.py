@@ -15,6 +15,7 @@ import os
 import random
 import resource as resource_usage
 import sys
+import threading
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
@@ -26,6 +27,7 @@ from statistics import median
 from tempfile import TemporaryDirectory
 from time import perf_counter
 from typing import Any, TypeVar
+from unittest.mock import patch
 
 import click
 from flask import Flask
@@ -164,15 +166,21 @@ def ask(app: Flask, address: str, body: bytes) -> tuple[int, bytes]:
 
 
 def run(seed: int, numbers: range) -> tuple[Counter[int], list[tuple[str, str]]]:
-    """How often each status was answered, and (kind, what happened) of each answer not proper or not in time."""
+    """How often each status was answered, and (kind, what happened) of each answer not proper or not in time.
+
+    A thread that ends with an error is told too.
+    """
     # What the calls leave behind goes where it does not count as this process's memory.
     with TemporaryDirectory() as folder, Path(os.devnull).open("w", encoding="utf-8") as log:
         settings = Settings(database_url=f"sqlite:///{folder}/records.sqlite3")
         upgrade_database(settings.database_url)
         store = open_store(settings)
-        found = _run(create_app(settings, clock=lambda: NOON, log=log, store=store), seed, numbers)
-        store.close()
-    return found
+        fallen: list[str] = []
+        note = patch.object(threading, "excepthook", lambda fault: fallen.append(f"{fault.thread}: {fault.exc_value!r}"))
+        with note:
+            statuses, found = _run(create_app(settings, clock=lambda: NOON, log=log, store=store), seed, numbers)
+            store.close()
+    return statuses, [*found, *(("thread", one) for one in fallen)]
 
 
 def _run(app: Flask, seed: int, numbers: range) -> tuple[Counter[int], list[tuple[str, str]]]:

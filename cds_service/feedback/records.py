@@ -15,7 +15,6 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime
 from functools import lru_cache
-from itertools import islice
 from operator import itemgetter
 from time import monotonic
 from typing import Any
@@ -117,7 +116,8 @@ class Recorder:
             self.drop(1)
             return False
         self._waiting.append(record)
-        if self._thread is None:  # made here and not before: a server may fork after the application is built
+        # Made here and not before: a server may fork after the application is built. One that failed has a follower.
+        if self._thread is None or not self._thread.is_alive():
             self._thread = threading.Thread(target=self._work, name="recorder", daemon=True)
             self._thread.start()
         return True
@@ -130,7 +130,7 @@ class Recorder:
         """
         single = 0
         with self._turn:
-            while batch := list(islice(self._waiting, 1 if single else BATCH)):
+            while batch := self._oldest(1 if single else BATCH):
                 try:
                     write(self._engine, self._key(), batch)
                 except Exception as error:
@@ -152,14 +152,19 @@ class Recorder:
                     self.report("records are written again", len(self._waiting))
             return True
 
+    def _oldest(self, most: int) -> list[CallRecord]:
+        """By their places, for an iterator fails once another thread has added a record."""
+        return [self._waiting[place] for place in range(min(most, len(self._waiting)))]
+
     def close(self) -> None:
         """Write the rest, for as long as the end of a process may take; what then waits is dropped."""
         self._stop.set()
         until = monotonic() + CLOSING_SECONDS
         while not self.drain() and monotonic() < until:
             self._stop.wait(PERIOD_SECONDS)
-        self.drop(len(self._waiting))
-        self._waiting.clear()
+        with self._turn:  # not from under the thread's last batch
+            self.drop(len(self._waiting))
+            self._waiting.clear()
 
     def drop(self, number: int) -> None:
         """Count records that are not kept."""

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import gc
+import threading
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, timezone
+from time import monotonic, sleep
 from typing import Any
 
-from cds_service.feedback.records import CallRecord, Suggested, Told, write
+import pytest
+from sqlalchemy import create_engine
+
+from cds_service.feedback import records
+from cds_service.feedback.records import CallRecord, Recorder, Suggested, Told, write
 from cds_service.feedback.store import Store
 from cds_service.feedback.tables import CALLS, CARDS, SUGGESTIONS
 
@@ -59,3 +67,53 @@ def test_what_comes_again_stays_as_it_was(store: Store, rows: Any) -> None:
 
 def _fields(record: CallRecord) -> dict[str, Any]:
     return {name: getattr(record, name) for name in record.__struct_fields__}
+
+
+# -- the list and its thread -----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def frequent() -> Iterator[None]:
+    """The collector runs at nearly every new object, and then others may have their turn."""
+    usual, callbacks = gc.get_threshold(), [*gc.callbacks]
+    gc.set_threshold(1)
+    yield
+    gc.set_threshold(*usual)
+    gc.callbacks[:] = callbacks
+
+
+def _recorder(monkeypatch: pytest.MonkeyPatch, written: list[CallRecord]) -> Recorder:
+    """Writes to a list."""
+    monkeypatch.setattr(records, "write", lambda _engine, _key, batch: written.extend(batch))
+    return Recorder(create_engine("sqlite://"), lambda: b"key")
+
+
+def test_records_are_taken_while_the_oldest_are_looked_at(monkeypatch: pytest.MonkeyPatch, frequent: None) -> None:
+    written: list[CallRecord] = []
+    recorder = _recorder(monkeypatch, written)
+    recorder._thread = threading.current_thread()  # none of its own
+    for _ in range(3):
+        recorder.put(RECORD)
+    left = [RECORD] * 50
+    gc.callbacks.append(lambda *_: recorder.put(left.pop()) if left else None)
+    assert recorder.drain()
+    recorder.close()
+    assert (len(written), len(left), recorder.dropped) == (53, 0, 0)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_thread_that_failed_has_a_follower(monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[CallRecord] = []
+    recorder = _recorder(monkeypatch, written)
+    with monkeypatch.context() as broken:
+        broken.setattr(recorder, "drain", lambda: 1 / 0)
+        assert recorder.put(RECORD)
+        assert recorder._thread is not None
+        recorder._thread.join(timeout=10)
+    assert (len(recorder), written) == (1, [])
+    assert recorder.put(RECORD)
+    end = monotonic() + 10
+    while len(written) < 2 and monotonic() < end:
+        sleep(0.01)
+    assert len(written) == 2
+    recorder.close()

@@ -12,6 +12,7 @@ import pytest
 from cds_service.rules.outcome import Compared, Doubt, Line
 from cds_service.rules.series import ceiling, fit
 from tests.rules.conftest import (
+    back,
     card,
     cards,
     course,
@@ -54,6 +55,15 @@ def psa(baseline: str, latest: str, *, base_day: int = -10, day: int = 200, star
 )
 def test_a_rise_is_the_difference_of_the_rounded_values(knowledge, baseline, latest, word):
     assert result_of(psa(baseline, latest), knowledge, "PSA-2") == word
+
+
+def test_a_rise_says_that_the_dose_has_changed_since(knowledge):
+    """The latest sample is 50 days old; the dose changed after it, or on its day."""
+    patient = psa("1.00", "3.00")
+    for ago, told in ((49, True), (50, False)):
+        dosed = msgspec.structs.replace(patient.therapies[0], dose_changed=back(ago))
+        finding = found(msgspec.structs.replace(patient, therapies=(dosed,)), knowledge, "PSA-2")
+        assert ("changed_since" in messages(finding)) is told
 
 
 def test_the_finding_names_both_values(knowledge):

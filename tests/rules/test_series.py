@@ -11,7 +11,7 @@ import pytest
 from cds_service.rules.change import evaluate
 from cds_service.rules.outcome import Compared, Line
 from cds_service.rules.questions import YES
-from tests.rules.conftest import chart, course, ctx, gap, measurement, month, switched
+from tests.rules.conftest import back, chart, course, ctx, gap, measurement, messages, month, switched
 
 VELOCITY, LOWEST, BONE = "PSA-4", "PSA-5", "BTM-1"
 
@@ -133,6 +133,16 @@ def test_a_rise_from_the_lowest_value(knowledge, points, word, reason):
         assert (ended.rule, ended.reason) == (LOWEST, reason)
         assert ended.result == ("unknown" if gaps and word != "finding" else word)
         assert [doubt.message for doubt in ended.doubts] == (["gap_absent"] if gaps else [])
+
+
+def test_a_finding_says_that_the_product_has_changed_since(knowledge):
+    """The latest sample is ten days old."""
+    patient = series("PSA", ("1.00", 200), ("1.50", 10), start=700, key="FIVE_ARI")
+    for ago, told in ((9, True), (10, False)):
+        changed = msgspec.structs.replace(patient.therapies[0], dose_changed=back(ago))
+        ended, _ = judged(knowledge, LOWEST, msgspec.structs.replace(patient, therapies=(changed,)))
+        assert ended.finding is not None
+        assert ("changed_since" in messages(ended.finding)) is told
 
 
 def test_a_rise_names_the_lowest_value_and_the_limit(knowledge):
