@@ -176,8 +176,7 @@ def run(seed: int, numbers: range) -> tuple[Counter[int], list[tuple[str, str]]]
         upgrade_database(settings.database_url)
         store = open_store(settings)
         fallen: list[str] = []
-        note = patch.object(threading, "excepthook", lambda fault: fallen.append(f"{fault.thread}: {fault.exc_value!r}"))
-        with note:
+        with patch.object(threading, "excepthook", lambda end: fallen.append(f"{end.thread}: {end.exc_value!r}")):
             statuses, found = _run(create_app(settings, clock=lambda: NOON, log=log, store=store), seed, numbers)
             store.close()
     return statuses, [*found, *(("thread", one) for one in fallen)]

@@ -116,7 +116,7 @@ class Recorder:
             self.drop(1)
             return False
         self._waiting.append(record)
-        # Made here and not before: a server may fork after the application is built. One that failed has a follower.
+        # Made here and not before: a server may fork after the application is built. One that fell has a follower.
         if self._thread is None or not self._thread.is_alive():
             self._thread = threading.Thread(target=self._work, name="recorder", daemon=True)
             self._thread.start()
