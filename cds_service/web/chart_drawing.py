@@ -204,13 +204,15 @@ def _month(day: date) -> int:
 
 
 def _plot(series: Series, data: ChartData, scale: Scale) -> Plot:
-    points = [point for point in series.points if point.day and point.day >= scale.first]
-    low, high = value_range([float(point.value) for point in points], [float(one.value) for one in series.limits])
+    rows = {f"{series.marker}-{number}": point for number, point in enumerate(series.points, 1)}
+    points = {row: point for row, point in rows.items() if point.day and point.day >= scale.first}
+    values = [float(point.value) for point in points.values()]
+    low, high = value_range(values, [float(one.value) for one in series.limits])
 
     def y(value: str) -> float:
         return round(HEIGHT * (high - float(value)) / (high - low), 1)
 
-    marks = [_mark(point, y, scale, series) for point in points]
+    marks = [_mark(point, y, scale, row) for row, point in points.items()]
     flags = [
         _flag(due, scale)
         for due in data.due
@@ -232,7 +234,7 @@ def _plot(series: Series, data: ChartData, scale: Scale) -> Plot:
     )
 
 
-def _mark(point: Point, y: Callable[[str], float], scale: Scale, series: Series) -> Mark:
+def _mark(point: Point, y: Callable[[str], float], scale: Scale, row: str) -> Mark:
     kind: Kind = "within"
     if point.passed:
         kind = "above" if point.passed[0].operator.startswith(">") else "below"
@@ -241,13 +243,7 @@ def _mark(point: Point, y: Callable[[str], float], scale: Scale, series: Series)
     elif point.unsure:
         kind = "unsure"
     x = scale.x(point.day or scale.first)
-    return Mark(x, y(point.value), kind, point, row_id(series, point), _anchor(x))
-
-
-def row_id(series: Series, point: Point) -> str:
-    """Id of a result's row in the table of its marker."""
-    rows = [*series.points, *series.not_plotted]
-    return f"{series.marker}-{rows.index(point) + 1}"
+    return Mark(x, y(point.value), kind, point, row, _anchor(x))
 
 
 def _anchor(x: float) -> Literal["start", "middle", "end"]:

@@ -9,7 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cds_service.web.chart_drawing import HEIGHT, MOST_TICKS, Scale, time_ticks, value_range, value_ticks
+from cds_service.web.chart_data import ChartData, Point, Series
+from cds_service.web.chart_drawing import (
+    HEIGHT,
+    MOST_TICKS,
+    Scale,
+    drawing,
+    time_ticks,
+    value_range,
+    value_ticks,
+)
 
 FIRST = date(2026, 1, 1)
 HUNDRED_DAYS = Scale(FIRST, FIRST + timedelta(days=100))
@@ -78,3 +87,16 @@ def test_every_result_lies_inside_its_plot(values, limits):
     for value in values:
         assert 0 <= HEIGHT * (high - value) / (high - low) <= HEIGHT
     assert 2 <= len(value_ticks(low, high)) <= 7
+
+
+@pytest.mark.parametrize(("since", "rows"), [(None, ["HCT-1", "HCT-2", "HCT-3"]), (FIRST, ["HCT-2", "HCT-3"])])
+def test_a_mark_leads_to_the_row_of_its_result(since, rows):
+    """Also of two results that say the same, and where earlier ones are not shown. Rows count from the oldest."""
+    early, late = (
+        Point(day, day.isoformat(), "45.0", "", "45 %", "Observation/1", "final")
+        for day in (FIRST - timedelta(days=1), FIRST + timedelta(days=10))
+    )
+    series = Series("HCT", "hematocrit", "%", (early, late, late), (), (), None, (), True, ())
+    data = ChartData(FIRST + timedelta(days=20), "", (), False, (), (series,), (), (), (), ())
+    (plot,) = drawing(data, since=since).plots
+    assert [mark.row for mark in plot.marks] == rows
