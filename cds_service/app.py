@@ -55,7 +55,7 @@ _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"
 
 
 def now_utc() -> datetime:
-    """The time now. The only clock of the service; the rules are told the day."""
+    """The time now, for all that is judged or kept; the rules are told the day."""
     return datetime.now(UTC)
 
 
