@@ -80,7 +80,9 @@ def test_a_critical_finding(open_bench: Callable[..., Page]):
 def test_no_card_is_no_all_clear(open_bench: Callable[..., Page]):
     page = open_bench("all-fine")
     expect(page.locator("#cards")).to_contain_text("No card.")
-    expect(page.locator("#cards")).to_contain_text("What each rule looked at stands below")
+    expect(page.locator("#cards")).to_contain_text(
+        "What each rule looked at, and which are silent or set aside, stands below"
+    )
     page.locator(".group.not_applicable > summary").click()
     page.get_by_label("Find a rule").fill("embolism")
     expect(page.locator("#rules")).to_contain_text("embolism")
